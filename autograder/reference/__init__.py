@@ -1,0 +1,1 @@
+"""The course's PyTorch models, one file per idea. The book shows them, the checks trust them."""
