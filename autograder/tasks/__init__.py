@@ -1,0 +1,1 @@
+"""What each exercise asks for: inputs, comparison, misconceptions. One module per assignment."""

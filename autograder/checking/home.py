@@ -1,0 +1,132 @@
+"""``check``, ``hint`` and ``progress`` in the student's own notebook."""
+
+import os
+import pkgutil
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from autograder import tasks as all_tasks
+from autograder.checking.card import Card, check_card, hint_card, progress_card
+from autograder.checking.given import HOME_SEED
+from autograder.checking.judge import judge, worked_solution
+from autograder.checking.student import LocalTransport
+from autograder.checking.tasks import Task, tasks_in
+from autograder.checking.verdict import TaskVerdict
+from autograder.course import Assignment, Course, CourseError, graded_cells, read_notebook
+
+LONG_SECONDS = 5.0
+"""A task that may take longer than this is a training task: ``progress`` shows its last check and does not run it."""
+
+_latest: dict[str, TaskVerdict] = {}
+_hints_given: dict[str, int] = {}
+_last_module: str | None = None
+
+
+def check(task_id: str, namespace: dict[str, Any]) -> None:
+    """Judge one task on the notebook's names and show the card."""
+    found = _find(task_id)
+    if found is None:
+        return
+    task, module_name = found
+    verdict = _judge(task, module_name, namespace)
+    _latest[task.id] = verdict
+    _show(check_card(verdict, has_more_hints=_hints_given.get(task_id, 0) < len(task.hint_texts)))
+
+
+def hint(task_id: str) -> None:
+    """Show the next hint of a task; after the last, all of them."""
+    found = _find(task_id)
+    if found is None:
+        return
+    texts = found[0].hint_texts
+    given = min(_hints_given.get(task_id, 0) + 1, len(texts))
+    _hints_given[task_id] = given
+    _show(hint_card(task_id, texts[:given], len(texts)))
+
+
+def progress(namespace: dict[str, Any]) -> None:
+    """Judge every task of this notebook, except the ones that train, and draw how far it is."""
+    module_name = _current_module()
+    if module_name is None:
+        _show(Card.text("Run one `check(…)` of this notebook first; then progress() knows which notebook it is."))
+        return
+    verdicts = []
+    for task in tasks_in(module_name).values():
+        if task.seconds <= LONG_SECONDS or task.id in _latest:
+            if task.seconds <= LONG_SECONDS:
+                _latest[task.id] = _judge(task, module_name, namespace)
+            verdicts.append(_latest[task.id])
+        else:
+            verdicts.append(TaskVerdict(task.id, 0.0, _points(module_name).get(task.id, 1.0), "missing", "not tried"))
+    _show(progress_card(verdicts))
+
+
+def _judge(task: Task, module_name: str, namespace: dict[str, Any]) -> TaskVerdict:
+    assignment = _assignment(module_name)
+    worked = worked_solution(assignment) if assignment else None
+    points = _points(module_name).get(task.id, 1.0)
+    return judge(task, LocalTransport(namespace), points, HOME_SEED, worked=worked, reveal=True)
+
+
+def _find(task_id: str) -> tuple[Task, str] | None:
+    """A task by id; if there is none, say which there are."""
+    global _last_module
+    current = _current_module()
+    known = [f"{all_tasks.__name__}.{m.name}" for m in pkgutil.iter_modules(all_tasks.__path__)]
+    for module_name in [m for m in [current, *known] if m]:
+        tasks = tasks_in(module_name)
+        if task_id in tasks:
+            _last_module = module_name
+            return tasks[task_id], module_name
+    near = ", ".join(tasks_in(current)) if current else "the names in the check cells"
+    _show(Card.text(f"There is no task called {task_id!r}. Try one of these: {near}."))
+    return None
+
+
+def _current_module() -> str | None:
+    """The tasks of the notebook that is open: of the last check, or by the notebook's name."""
+    if _last_module:
+        return _last_module
+    session = os.environ.get("JPY_SESSION_NAME", "")
+    for name in (Path(session).stem, Path.cwd().name.lstrip("0123456789-")):
+        module_name = f"{all_tasks.__name__}.{name.replace('-', '_')}"
+        if name and any(
+            f"{all_tasks.__name__}.{m.name}" == module_name for m in pkgutil.iter_modules(all_tasks.__path__)
+        ):
+            return module_name
+    return None
+
+
+@lru_cache(maxsize=32)
+def _assignment(module_name: str) -> Assignment | None:
+    """The assignment of a module of tasks, if this copy of the course has it."""
+    try:
+        course = Course.default()
+    except CourseError:
+        return None
+    return next((a for a in course.assignments.values() if a.module_name == module_name), None)
+
+
+@lru_cache(maxsize=32)
+def _points(module_name: str) -> dict[str, float]:
+    assignment = _assignment(module_name)
+    if assignment is None:
+        return {}
+    path = assignment.release_path if assignment.release_path.exists() else assignment.solution_path
+    return {cell.id: cell.points for cell in graded_cells(read_notebook(path))}
+
+
+def _show(card: Card) -> None:
+    """In a notebook as a rich card, elsewhere as plain text."""
+    try:
+        from IPython.core.getipython import get_ipython
+    except ModuleNotFoundError:
+        print(card.plain)
+        return
+    if get_ipython() is None:
+        print(card.plain)
+        return
+    from IPython.display import display
+
+    display({"text/plain": card.plain, "text/html": card.html}, raw=True)

@@ -1,0 +1,257 @@
+"""From a task and a student to a verdict.
+
+A failed case is explained in this order: what failed outright (a missing name, an exception), then a wrong type,
+shape, dtype, NaN, an input changed in place, then the known misconception whose answer this is, then the numbers.
+"""
+
+import importlib
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from autograder.checking.client.wire import Handle
+from autograder.checking.compare import Difference, difference
+from autograder.checking.given import Given
+from autograder.checking.student import Failure, LocalTransport, Student, Transport
+from autograder.checking.tasks import Case, Task, TaskError, Variant
+from autograder.checking.verdict import CaseVerdict, Status, TaskVerdict
+from autograder.checking.worked import Worked, variant_namespace
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one case, before it is put into words."""
+
+    case: Case
+    failure: Failure | None
+    difference: Difference | None
+    changed: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        return not (self.failure or self.difference or self.changed)
+
+
+def judge(
+    task: Task,
+    transport: Transport,
+    points: float,
+    seed: bytes,
+    *,
+    worked: Worked | None = None,
+    reveal: bool = False,
+    seconds: float | None = None,
+) -> TaskVerdict:
+    """Try a student's answer to a task.
+
+    Args:
+        transport: the way to the student's names.
+        points: what the task is worth.
+        seed: of the inputs.
+        worked: the solution notebook, for misconceptions that are patches of it.
+        reveal: show expected values (at home, never in grading).
+        seconds: limit of one call, in place of the task's own.
+
+    Returns:
+        the verdict. A fault of ours gives ``grader-error``, never an exception and never a zero.
+    """
+    started = time.perf_counter()
+    try:
+        cases = task.cases(Student(transport, seconds or task.seconds), Given(seed, task.id))
+        outcomes = [_look(case) for case in cases]
+        explained = _explain(task, outcomes, seed, worked)
+        cases_seen = tuple(_put(o, explained.get(i), reveal) for i, o in enumerate(outcomes) if o.case.weight)
+    except Exception as error:  # whatever goes wrong here is ours: the student's faults come as answers
+        message = (
+            "The check itself failed, which is our fault and costs you nothing; "
+            f"a person will grade this task. ({type(error).__name__}: {error})"
+        )
+        trace = CaseVerdict("grader", False, 0.0, traceback.format_exc(limit=-4))
+        spent = time.perf_counter() - started
+        return TaskVerdict(task.id, None, points, "grader-error", message, spent, (trace,))
+    share = sum(c.weight for c in cases_seen if c.passed) / sum(c.weight for c in cases_seen)
+    score = points if all(c.passed for c in cases_seen) else round(points * share, 2)
+    status = _status(outcomes, score, points)
+    return TaskVerdict(task.id, score, points, status, _headline(cases_seen), time.perf_counter() - started, cases_seen)
+
+
+def _look(case: Case) -> Outcome:
+    got = case.got
+    if got.failure:
+        return Outcome(case, got.failure, None, ())
+    if case.measure is None:
+        found = difference(got.value, case.expected, case.naming, case.tolerance)
+    else:
+        found = _measured(case)
+    return Outcome(case, None, found, got.changed)
+
+
+def _measured(case: Case) -> Difference | None:
+    """Whether a number made of the answer lies where it must."""
+    if case.expected is not None:
+        unlike = difference(case.got.value, case.expected, case.naming, allowed=float("inf"))
+        if unlike:
+            return unlike
+    assert case.measure is not None
+    reached = float(case.measure(case.got.value))
+    if case.at_least is not None and not reached >= case.at_least:
+        return Difference("value", f"It reaches {reached:.4g}; at least {case.at_least:.4g} is needed.")
+    if case.at_most is not None and not reached <= case.at_most:
+        return Difference("value", f"It comes to {reached:.4g}; at most {case.at_most:.4g} is allowed.")
+    return None
+
+
+def _explain(task: Task, outcomes: list[Outcome], seed: bytes, worked: Worked | None) -> dict[int, Variant]:
+    """The misconception that explains each failed case, where one does."""
+    failed = {i for i, o in enumerate(outcomes) if not o.passed}
+    observed = {i for i in failed if outcomes[i].failure is None}
+    if not any(outcomes[i].case.weight for i in failed):
+        return {}
+    evidence = {o.case.name: None if o.failure else o.case.got.value for o in outcomes}
+    explained: dict[int, Variant] = {}
+    ranked: list[tuple[int, Variant, set[int]]] = []
+    for variant in task.misconceptions:
+        if variant.probe is not None:
+            if observed and variant.probe(evidence):
+                ranked.append((len(outcomes) + 1, variant, {i for i in failed if outcomes[i].case.weight}))
+            continue
+        alike = _alike(task, variant, outcomes, failed, seed, worked)
+        if alike:
+            ranked.append((len(alike), variant, alike))
+    for _, variant, cases in sorted(ranked, key=lambda entry: -entry[0]):
+        for i in cases:
+            explained.setdefault(i, variant)
+    return explained
+
+
+def _alike(
+    task: Task, variant: Variant, outcomes: list[Outcome], failed: set[int], seed: bytes, worked: Worked | None
+) -> set[int]:
+    """The failed cases in which the student's outcome is the misconception's.
+
+    Empty if the misconception fails where the student does not: then it is not what the student did.
+    """
+    theirs = misconception_outcomes(task, variant, seed, worked)
+    if len(theirs) != len(outcomes) or any(not t.passed and i not in failed for i, t in enumerate(theirs)):
+        return set()
+    return {i for i in failed if not theirs[i].passed and same_outcome(outcomes[i], theirs[i])}
+
+
+def same_outcome(mine: Outcome, theirs: Outcome) -> bool:
+    """Whether two answers to a case came to the same, right or wrong."""
+    if mine.failure or theirs.failure:
+        return bool(
+            mine.failure
+            and theirs.failure
+            and (mine.failure.kind, mine.failure.type_name) == (theirs.failure.kind, theirs.failure.type_name)
+            and mine.failure.kind not in ("missing", "unanswered", "timeout", "died", "memory")
+        )
+    if bool(mine.changed) != bool(theirs.changed) or isinstance(mine.case.got.value, Handle):
+        return False
+    if mine.case.measure is not None:
+        return False
+    return difference(mine.case.got.value, theirs.case.got.value, mine.case.naming, mine.case.tolerance) is None
+
+
+_outcomes: dict[tuple, list[Outcome]] = {}
+
+
+def misconception_outcomes(task: Task, variant: Variant, seed: bytes, worked: Worked | None) -> list[Outcome]:
+    """What a known wrong answer comes to on the inputs of a seed; kept, since it is the same for every student."""
+    key = (task.id, id(task), variant.name, seed, worked is None)
+    if key not in _outcomes:
+        _outcomes[key] = variant_outcomes(task, variant, seed, worked)
+    return _outcomes[key]
+
+
+def variant_outcomes(task: Task, variant: Variant, seed: bytes, worked: Worked | None) -> list[Outcome]:
+    """What another answer comes to on the inputs of a seed; empty if it cannot be made here."""
+    module = importlib.import_module(task.body.__module__)
+    try:
+        names = variant_namespace(task, variant, worked, vars(module))
+    except TaskError:
+        if worked is not None:
+            raise
+        return []
+    student = Student(LocalTransport(names), task.seconds)
+    return [_look(case) for case in task.cases(student, Given(seed, task.id))]
+
+
+def _put(outcome: Outcome, variant: Variant | None, reveal: bool) -> CaseVerdict:
+    """A case in words."""
+    case = outcome.case
+    if outcome.passed:
+        return CaseVerdict(case.name, True, case.weight)
+    sentences: list[str] = []
+    detail = ""
+    if outcome.failure:
+        sentences.append(say_failure(outcome.failure))
+    elif outcome.difference and (outcome.difference.kind != "value" or not (variant or outcome.changed)):
+        sentences.append(outcome.difference.message)
+    if outcome.changed:
+        names = ", ".join(f"`{name}`" for name in outcome.changed)
+        sentences.append(f"It changed its input {names} in place; work on a copy.")
+    if outcome.difference and reveal:
+        detail = outcome.difference.detail
+    if variant:
+        sentences.append(variant.sentence)
+    return CaseVerdict(case.name, False, case.weight, " ".join(sentences), variant.name if variant else None, detail)
+
+
+_FAILURES: dict[str, Callable[[Failure], str]] = {
+    "missing": lambda f: f"`{f.message or f.subject}` is not defined yet. Run the cell that defines it, then this one.",
+    "unanswered": lambda f: (
+        f"`{f.subject}` still raises NotImplementedError: put your answer in the place of that line, and run the cell."
+    ),
+    "raised": lambda f: f"`{f.subject}` raised {f.type_name}: {f.message}".rstrip(": "),
+    "timeout": lambda f: f"`{f.subject}` did not finish within {f.message} seconds. Is there a loop that never ends?",
+    "memory": lambda f: f"`{f.subject}` asked for more memory than there is. How large are the tensors it makes?",
+    "no_gradient": lambda f: (
+        f"No gradient flows through `{f.subject}`: its result was cut off from its inputs "
+        "(by .detach(), .item(), .numpy(), torch.no_grad() or a new torch.tensor)."
+    ),
+    "weights": lambda f: (
+        f"`{f.subject}` cannot take the weights of the check, since its parameters are not the stub's: {f.message}. "
+        "Keep `__init__` as it was given."
+    ),
+    "unreadable": lambda f: f"What `{f.subject}` returned cannot be read: {f.message}.",
+    "structure": lambda f: f"`{f.subject}`: {f.message}.",
+    "died": lambda f: f"The notebook's process ended while `{f.subject}` ran.",
+}
+
+
+def say_failure(failure: Failure) -> str:
+    """A failure in one sentence, with the student's own line where there is one."""
+    sentence = _FAILURES[failure.kind](failure)
+    if failure.where and failure.kind == "raised":
+        sentence += f" ({failure.where.splitlines()[-1]})"
+    return sentence
+
+
+def _headline(cases: Sequence[CaseVerdict]) -> str:
+    """The different things that were said, most important first, each once."""
+    failed = [c for c in cases if not c.passed]
+    ordered = sorted(failed, key=lambda c: c.misconception is None)
+    return " ".join(dict.fromkeys(c.message for c in ordered[:1] + failed if c.message))[:1_500]
+
+
+def _status(outcomes: list[Outcome], score: float, points: float) -> Status:
+    kinds = {o.failure.kind for o in outcomes if o.failure and o.case.weight}
+    if score == points:
+        return "passed"
+    if "timeout" in kinds:
+        return "timeout"
+    if score > 0:
+        return "partial"
+    if kinds and kinds <= {"missing", "unanswered"}:
+        return "missing"
+    return "error" if kinds else "failed"
+
+
+@lru_cache(maxsize=16)
+def worked_solution(assignment: Any) -> Worked | None:
+    """The worked solution of an assignment, if this copy of the course has it."""
+    return Worked(assignment) if assignment.solution_path.exists() else None
