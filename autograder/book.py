@@ -1,0 +1,135 @@
+"""Build the book: ``python -m autograder.book``, which is what ``make book`` calls.
+
+The same file is the Sphinx extension that does what ``_config.yml`` cannot: it names the execution cache after
+a hash of our own code, brings MathJax from a pinned package, counts chapters from ``first_chapter``, and links
+exercise notebooks. So plain ``jupyter-book build book --config _config.yml --path-output build -W -n --keep-going``
+builds the very same book.
+"""
+
+import hashlib
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.environment import BuildEnvironment
+from sphinx.util.docutils import SphinxRole
+from sphinx_external_toc.collectors import TocTreeCollectorWithStyles
+
+ROOT = Path(__file__).resolve().parent.parent
+OUTPUT = ROOT / "build" / "_build"
+HTML = OUTPUT / "html"
+
+
+def code_fingerprint(root: Path = ROOT) -> str:
+    """Hash everything outside a chapter that can change its results: our package, the lock file, the figures' style."""
+    digest = hashlib.sha256()
+    for path in [
+        *sorted(root.glob("autograder/**/*.py")),
+        root / "requirements.lock",
+        *root.glob("book/assets/*.mplstyle"),
+    ]:
+        if path.exists():
+            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def cache_path(output: Path = OUTPUT) -> Path:
+    """Where executed notebooks are kept. jupyter-cache itself knows a notebook by its cells, and by nothing else."""
+    return output / f".jupyter_cache-{code_fingerprint()}"
+
+
+def _configure(app: Sphinx, config: Config) -> None:
+    cache = cache_path(Path(app.outdir).parent)
+    for stale in set(cache.parent.glob(".jupyter_cache-*")) - {cache}:
+        shutil.rmtree(stale)
+    config["nb_execution_cache_path"] = str(cache)
+
+    options = config["html_theme_options"]
+    repository, branch = options["repository_url"], options["repository_branch"]
+    colab = repository.replace("https://github.com", "https://colab.research.google.com/github")
+    config["extlinks"] = {
+        "repository": (f"{repository}/blob/{branch}/%s", "%s"),
+        "colab": (f"{colab}/blob/{branch}/%s", "%s"),
+    }
+
+
+def _copy_mathjax(app: Sphinx, exception: Exception | None) -> None:
+    # The package's name has a dash, so it cannot be imported. tex-svg.js is the one file that needs no fonts beside it.
+    spec = importlib.util.find_spec("sphinx-mathjax-offline")
+    if spec is None or spec.origin is None:
+        raise RuntimeError("MathJax is missing: pip install sphinx-mathjax-offline")
+    target = Path(app.outdir) / "_static" / "mathjax"
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copy(Path(spec.origin).parent / "static" / "mathjax" / "tex-svg.js", target)
+
+
+class ExerciseNotebook(SphinxRole):
+    """``{exercise}`text <06-attention/attention.ipynb>```: a download where the notebook exists, else its public page."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        title, _, target = self.text.rstrip(">").rpartition("<")
+        path = ROOT / "exercises" / target
+        self.env.note_dependency(str(path))
+        if path.exists():
+            link: nodes.Element = addnodes.download_reference(
+                self.rawtext, refdoc=self.env.docname, reftype="download", reftarget=f"/../exercises/{target}"
+            )
+        else:
+            repository = self.config.html_theme_options["repository_url"]
+            link = nodes.reference(self.rawtext, refuri=f"{repository}/tree/main/exercises")
+        link += nodes.inline(title.strip(), title.strip())
+        return [link], []
+
+
+def _count_from_first_chapter() -> None:
+    """Let chapters be counted from ``first_chapter``; sphinx_external_toc itself knows no start but 1."""
+    assign_section_numbers = TocTreeCollectorWithStyles.assign_section_numbers
+
+    def assign_from_first_chapter(self: TocTreeCollectorWithStyles, env: BuildEnvironment) -> list[str]:
+        self._TocTreeCollectorWithStyles__numerical_count = env.config.first_chapter - 1
+        return assign_section_numbers(self, env)
+
+    TocTreeCollectorWithStyles.assign_section_numbers = assign_from_first_chapter
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the extension."""
+    app.add_config_value("first_chapter", 1, "env", int)
+    app.add_role("exercise", ExerciseNotebook())
+    app.connect("config-inited", _configure, priority=100)
+    _count_from_first_chapter()
+    app.connect("build-finished", _copy_mathjax)
+    return {"version": "1", "parallel_read_safe": True}
+
+
+def build() -> int:
+    """Build the book into ``build/_build/html``; any warning is an error.
+
+    Returns:
+        the exit code of jupyter-book.
+    """
+    jupyter_book = Path(sys.executable).with_name("jupyter-book")
+    command = [
+        jupyter_book,
+        "build",
+        "book",
+        "--config",
+        "_config.yml",
+        "--path-output",
+        "build",
+        "-W",
+        "-n",
+        "--keep-going",
+    ]
+    return subprocess.run(command, cwd=ROOT).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(build())
