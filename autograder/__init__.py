@@ -4,6 +4,7 @@ A student's process in grading has this file and the student's half of :mod:`aut
 of ours. There the verdict is made by the grader, outside, and these three only say so.
 """
 
+import importlib
 import sys
 from typing import Any
 
@@ -39,10 +40,9 @@ def progress() -> None:
 def _home() -> Any:
     """The part of the course that checks at home; None where the grader does it instead."""
     try:
-        from autograder.checking import home
+        return importlib.import_module("autograder.checking.home")
     except ModuleNotFoundError as error:
         if error.name != "autograder.checking.home":
             raise
         print("Checks are made by the grader here, at the check cells.")
         return None
-    return home

@@ -69,7 +69,8 @@ def hint_card(task: str, texts: Sequence[str], total: int) -> Card:
     more = f"{left} more: call hint again." if left else "That was the last hint."
     html = _frame(
         _BLUE,
-        f"<div><b>{escape(task)}: hints</b></div><ol style='margin:.3em 0'>{items}</ol><div style='opacity:.8'>{more}</div>",
+        f"<div><b>{escape(task)}: hints</b></div><ol style='margin:.3em 0'>{items}</ol>"
+        f"<div style='opacity:.8'>{more}</div>",
     )
     lines = [f"  {i}. {text}" for i, text in enumerate(texts, 1)]
     return Card(html, "\n".join([f"{task}: hints", *lines, more]))
@@ -124,7 +125,8 @@ def _group_html(names: list[str], message: str, detail: str) -> str:
         html += f"<i>{escape(', '.join(names))}</i>: "
     html += f"{_inline(message)}</div>"
     if detail:
-        html += f'<pre style="margin:.2em 0 0 1.2em;font-size:90%;background:none;color:inherit;white-space:pre-wrap">{escape(detail)}</pre>'
+        style = "margin:.2em 0 0 1.2em;font-size:90%;background:none;color:inherit;white-space:pre-wrap"
+        html += f'<pre style="{style}">{escape(detail)}</pre>'
     return html
 
 

@@ -56,6 +56,7 @@ class Naming:
 
 def tolerance(expected: Tensor) -> float:
     """How far an answer may be from this expected one, absolutely (see :data:`ROUNDING_STEPS`)."""
+    expected = expected.detach()
     finite = expected[torch.isfinite(expected)]
     scale = max(1.0, float(finite.abs().max())) if finite.numel() else 1.0
     return ROUNDING_STEPS * torch.finfo(expected.dtype).eps * scale
@@ -101,8 +102,9 @@ def _tensor_differences(
     if got.dtype != expected.dtype and not (expected.ndim == 0 and got.is_floating_point()):
         message = f"{_cap(subject)} has dtype {_dtype(got)}; it must be {_dtype(expected)}."
         return [Difference("dtype", message)]
-    if getattr(got, "came_from", "cpu") != "cpu":
-        message = f"{_cap(subject)} is on {got.came_from}; it must be on the device of the inputs, cpu."
+    device = getattr(got, "came_from", "cpu")
+    if device != "cpu":
+        message = f"{_cap(subject)} is on {device}; it must be on the device of the inputs, cpu."
         return [Difference("dtype", message)]
     if not expected.is_floating_point():
         wrong = got != expected
@@ -201,11 +203,8 @@ def _number_differences(got: Any, expected: Any, subject: str, allowed: float | 
 
 
 def _shape_message(subject: str, got: Tensor, expected: Tensor, axes: Sequence[str]) -> str:
-    if len(axes) == expected.ndim and axes:
-        wanted = f"({', '.join(axes)}) = {_shape(expected)}"
-    else:
-        wanted = _shape(expected)
-    return f"{_cap(subject)} has shape {_shape(got)}; it must be {wanted}."
+    named = f"({', '.join(axes)}) = " if len(axes) == expected.ndim and axes else ""
+    return f"{_cap(subject)} has shape {_shape(got)}; it must be {named}{_shape(expected)}."
 
 
 def _shape(tensor: Tensor) -> str:

@@ -15,7 +15,17 @@ from autograder.checking.client.wire import Connection, Handle, WireError, decod
 from autograder.checking.client.workbench import Workbench
 
 GRACE_SECONDS = 3.0
-_FAILURE_KINDS = frozenset("missing unanswered raised timeout memory no_gradient weights unreadable".split())
+_FAILURE_KINDS = (
+    "missing",
+    "unanswered",
+    "raised",
+    "timeout",
+    "memory",
+    "no_gradient",
+    "weights",
+    "unreadable",
+    "died",
+)
 
 
 class Transport(Protocol):
@@ -166,7 +176,7 @@ def _read_failure(reply: Any, subject: str) -> Failure | None:
     told = reply["failure"] if isinstance(reply["failure"], dict) else {}
     kind = told.get("kind")
     texts = [str(told.get(key, ""))[:2_000] for key in ("type", "message", "traceback")]
-    return Failure(kind if kind in _FAILURE_KINDS or kind == "died" else "raised", subject, *texts)
+    return Failure(kind if kind in _FAILURE_KINDS else "raised", subject, *texts)
 
 
 class LocalTransport:

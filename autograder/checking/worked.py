@@ -4,6 +4,8 @@ Only the cells that a task needs are run: its own solution cells and, of those b
 """
 
 import ast
+import contextlib
+import io
 import symtable
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,7 +52,8 @@ class Worked:
         names: dict[str, Any] = {"__name__": "__main__"}
         for index in self._needed(task, answer or ""):
             source = answer if answer is not None and index == replaced else self._source(index)
-            exec(compile(source, f"<cell {index}>", "exec"), names)
+            with contextlib.redirect_stdout(io.StringIO()):
+                exec(compile(source, f"<cell {index}>", "exec"), names)
         return names
 
     def _answer_index(self, task: Task) -> int:

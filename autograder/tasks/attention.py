@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,7 @@ from autograder.checking.student import Student
 from autograder.checking.tasks import Case, case, expected_gradient, filled, task
 from autograder.reference import attention as reference
 
-WITH_WEIGHTS = {"parts": ("output", "weights")}
+WITH_WEIGHTS: dict[str, Any] = {"parts": ("output", "weights")}
 
 
 @task("additive_scores", asks="AdditiveAttention")
@@ -108,12 +109,16 @@ additive_scores.alternative_patch(
     ("def forward(self, query, keys):", "def forward(self, query, keys, temperature=1.0):"),
 )
 
+additive_scores.equivalent(
+    "return self.score(hidden)[:, :, -1]", "The last axis has one element, which is the first and the last."
+)
+
 
 @task("scaled_dot_product_attention")
 def scaled_dot_product_attention(student: Student, given: Given) -> Iterator[Case]:
     """softmax(QKᵀ/√D)V; a masked position gets weight exactly zero."""
     attend, right = student.scaled_dot_product_attention, reference.scaled_dot_product_attention
-    axes = {**WITH_WEIGHTS, "axes": ("B T E", "B T S")}
+    axes: dict[str, Any] = {**WITH_WEIGHTS, "axes": ("B T E", "B T S")}
 
     q, k, v = given.normal(2, 5, 6), given.normal(2, 7, 6), given.normal(2, 7, 4)
     yield case("no mask", attend(q, k, v), right(q, k, v), weight=3, **axes)
@@ -353,6 +358,11 @@ def query_by_query(q, k, v, mask=None):
     return (weights.unsqueeze(-1) * v.unsqueeze(-3)).sum(-2), weights
 
 
+scaled_dot_product_attention.equivalent(
+    "scores = q @ k.transpose(-2, -1) / math.sqrt(k.shape[-1])", "A key is as wide as a query."
+)
+
+
 @task("padding_mask")
 def padding_mask(student: Student, given: Given) -> Iterator[Case]:
     """True at the words, False at the padding behind them."""
@@ -379,7 +389,8 @@ padding_mask.hints(
 
 
 @padding_mask.misconception(
-    "One position too many is allowed: positions count from 0, so the last word of a sentence of length n stands at n−1."
+    "One position too many is allowed: positions count from 0, so the last word of a sentence of length n stands "
+    "at n−1."
 )
 def padding_off_by_one(lengths, T):
     return (torch.arange(T) <= lengths[:, None])[:, None, None, :]
@@ -452,6 +463,12 @@ def stacked_rows(lengths, T, device=None):
     return torch.tensor(rows, device=device).view(-1, 1, 1, T)
 
 
+padding_mask.equivalent(
+    "positions = torch.arange(T)", "The default device is that of lengths here: checks run on the processor."
+)
+padding_mask.equivalent("is_word = positions < lengths[:, None]", "(T,) broadcasts like (1, T).")
+
+
 @task("causal_mask")
 def causal_mask(student: Student, given: Given) -> Iterator[Case]:
     """True on and below the diagonal."""
@@ -522,6 +539,9 @@ def two_loops(T):
 @causal_mask.alternative
 def not_the_upper(T, device="cpu"):
     return ~torch.triu(torch.ones(T, T, dtype=torch.bool, device=device), diagonal=1)
+
+
+causal_mask.equivalent("looked_at = torch.arange(T)", "(T,) broadcasts like (1, T).")
 
 
 @task("split_heads")
@@ -701,7 +721,7 @@ def multi_head_attention(student: Student, given: Given) -> Iterator[Case]:
     weights = given.weights(model)
     filled(model, weights)
     theirs = student.MultiHeadAttention(d_model, num_heads).load(weights)
-    axes = {**WITH_WEIGHTS, "axes": ("B T D", "B H T S")}
+    axes: dict[str, Any] = {**WITH_WEIGHTS, "axes": ("B T D", "B H T S")}
 
     x = given.normal(2, 5, d_model)
     yield case("self-attention", theirs(x, x, x), model(x, x, x), weight=2, **axes)
@@ -832,7 +852,8 @@ multi_head_attention.alternative_patch(
     (
         "found, weights = scaled_dot_product_attention(q, k, v, mask)",
         "full = None if mask is None else mask.expand(q.shape[0], self.num_heads, q.shape[2], k.shape[2])\n"
-        "        each = [scaled_dot_product_attention(q[:, h], k[:, h], v[:, h], None if full is None else full[:, h])\n"
+        "        masks = [None if full is None else full[:, h] for h in range(self.num_heads)]\n"
+        "        each = [scaled_dot_product_attention(q[:, h], k[:, h], v[:, h], masks[h])\n"
         "                for h in range(self.num_heads)]\n"
         "        found = torch.stack([output for output, _ in each], dim=1)\n"
         "        weights = torch.stack([w for _, w in each], dim=1)",
@@ -882,7 +903,8 @@ permutation.hints(
 
 
 @permutation.misconception(
-    "The output is put back with the inverse order; it has to be reordered by `order`, like the input: output[:, order]."
+    "The output is put back with the inverse order; it has to be reordered by `order`, like the input: "
+    "output[:, order]."
 )
 def output_reordered_backward(attention, x, order):
     output = attention(x, x, x)[0]
@@ -891,7 +913,8 @@ def output_reordered_backward(attention, x, order):
 
 
 @permutation.misconception(
-    "Only the keys are reordered, so each key carries another word's value. Query, key and value are reordered together."
+    "Only the keys are reordered, so each key carries another word's value. Query, key and value are reordered "
+    "together."
 )
 def keys_alone(attention, x, order):
     return (attention(x, x, x)[0][:, order] - attention(x, x[:, order], x)[0]).abs().max()

@@ -24,7 +24,7 @@ MAX_MESSAGE = 2_000
 
 
 class TookTooLong(BaseException):
-    """Raised inside the student's code when its time is up; not an Exception, so that ``except Exception`` passes it."""
+    """Raised inside the student's code when its time is up; no Exception, so that ``except Exception`` passes it."""
 
 
 class NoGradient(Exception):

@@ -1,0 +1,144 @@
+"""The untrusted end of grading: a process that has torch loaded and forks one child for each notebook.
+
+Started as ``python -m autograder.checking.client.preload CONTROL_FD``. Over the control socket come requests, each
+with the wire to be used by a new child; back go the child's process id and, when it ends, how it ended. The child
+runs cells and answers a :class:`~autograder.checking.client.workbench.Workbench`'s requests until its wire closes.
+"""
+
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from typing import Any
+
+
+def preload() -> None:
+    """Import what notebooks use, and do once what a first training step would do, so that children start ready."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot
+    import torch
+    import torch._dynamo
+    import torch.optim
+    import torch.utils.data
+
+    import autograder.checking.client.shell
+    import autograder.checking.client.workbench  # noqa: F401, the imports are what is wanted
+
+    model = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.Adam(model.parameters())
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    gc.collect()
+    gc.freeze()
+
+
+def serve_notebook(stream: socket.socket) -> None:
+    """Run the cells of one notebook and answer requests about its names, until the other end hangs up."""
+    import torch
+
+    from autograder.checking.client.shell import make_shell
+    from autograder.checking.client.wire import Connection, WireError
+    from autograder.checking.client.workbench import Workbench
+
+    torch.set_num_threads(1)
+    connection = Connection(stream)
+
+    def emit(output: dict[str, Any]) -> None:
+        try:
+            connection.send({"output": output})
+        except WireError:  # an output that cannot travel, such as a bundle of objects
+            connection.send({"output": {"output_type": "stream", "name": "stderr", "text": "(output not shown)\n"}})
+
+    shell = make_shell(emit)
+    workbench = Workbench(shell.user_ns, interruptible=False)
+    while True:
+        try:
+            message = connection.receive()
+        except EOFError:
+            return
+        if "run" in message:
+            shell.run_cell(message["run"], store_history=True)
+            connection.send({"reply": {"value": None}})
+        else:
+            connection.send({"reply": workbench.handle(message["request"])})
+
+
+def main() -> None:
+    """Load everything, say so, and fork a child for every wire that comes."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    preload()
+    threads = len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 1
+    if threads != 1:
+        raise SystemExit(f"{threads} threads before the first fork; a child of this process would hang")
+    control.sendall(json.dumps({"ready": os.getpid()}).encode())
+    ended, wake = os.pipe()
+    os.set_blocking(ended, False)
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    while True:
+        readable, _, _ = select.select([control.fileno(), ended], [], [])
+        if ended in readable:
+            os.read(ended, 4096)
+            _report_ended(control)
+        if control.fileno() in readable:
+            message, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 4)
+            if not message:
+                return
+            request = json.loads(message)
+            if "kill" in request:
+                _kill(request["kill"])
+            else:
+                pid = _fork_child(control, descriptors[0], (ended, wake))
+                os.close(descriptors[0])
+                control.sendall(json.dumps({"pid": pid}).encode())
+
+
+def _fork_child(control: socket.socket, wire: int, own: tuple[int, int]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        control.close()
+        for descriptor in own:
+            os.close(descriptor)
+        os.setsid()
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(nothing, descriptor)
+        serve_notebook(socket.socket(fileno=wire))
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _report_ended(control: socket.socket) -> None:
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            return
+        control.sendall(json.dumps({"ended": pid, "status": status}).encode())
+
+
+def _kill(pid: int) -> None:
+    """End a child and all that it started in its own session."""
+    for end in (os.killpg, os.kill):
+        try:
+            end(pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            continue
+
+
+if __name__ == "__main__":
+    main()

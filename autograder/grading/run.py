@@ -1,0 +1,247 @@
+"""From a mended notebook to a verdict: run it in a process of its own, and judge each task at its check cell."""
+
+import atexit
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nbformat import NotebookNode
+
+from autograder.checking.client.wire import WireError
+from autograder.checking.judge import judge, worked_solution
+from autograder.checking.student import ProcessTransport
+from autograder.checking.tasks import Task, tasks_of
+from autograder.checking.verdict import TaskVerdict, Verdict
+from autograder.course import Assignment, GradedCell, graded_cells, nbgrader_metadata
+from autograder.grading.sandbox import Sandbox, SandboxError, Session
+
+CELL_SECONDS = 60.0
+NOTEBOOK_SECONDS = 300.0
+MAX_RESTARTS = 8
+MAX_OUTPUT_BYTES = 1_000_000
+MAX_CELL_OUTPUT_BYTES = 200_000
+
+_sandbox: Sandbox | None = None
+
+
+def open_session() -> Session:
+    """A fresh child of this worker's preloaded process, which is started at the first use and after it was killed.
+
+    Raises:
+        SandboxError: if it cannot be started.
+    """
+    global _sandbox
+    if _sandbox is not None:
+        try:
+            return _sandbox.open()
+        except SandboxError:
+            _sandbox.close()
+    _sandbox = Sandbox()
+    atexit.register(_sandbox.close)
+    return _sandbox.open()
+
+
+def judge_notebook(
+    notebook: NotebookNode, assignment: Assignment, seed: bytes, on_task: Callable[[str], None] | None = None
+) -> Verdict:
+    """Run a mended notebook and judge each task at its check cell, on the names as they are then.
+
+    Args:
+        notebook: with the check cells of the assignment's source; theirs is not run.
+        seed: of the inputs: the home seed, or the course's secret one.
+        on_task: told the id of each task before it is judged.
+
+    Returns:
+        the verdict. It never raises for a student's fault; what is ours gives ``grader-error``.
+    """
+    run = _Run(notebook, assignment, seed, on_task or (lambda _: None))
+    try:
+        run.everything()
+    except SandboxError as error:
+        run.give_up(str(error))
+    return run.verdict()
+
+
+@dataclass
+class _Run:
+    """One notebook on its way through, restarted behind a cell that ends or hangs its process."""
+
+    notebook: NotebookNode
+    assignment: Assignment
+    seed: bytes
+    on_task: Callable[[str], None]
+    verdicts: dict[str, TaskVerdict] = field(default_factory=dict)
+    outputs: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    skipped: set[int] = field(default_factory=set)
+    done: int = 0
+    _output_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        self.graded: dict[str, GradedCell] = {cell.id: cell for cell in graded_cells(self.assignment.solution)}
+        self.tasks: dict[str, Task] = tasks_of(self.assignment)
+        self.deadline = time.monotonic() + NOTEBOOK_SECONDS
+
+    def everything(self) -> None:
+        """Go through the notebook, in as many processes as it takes."""
+        for attempt in range(MAX_RESTARTS + 1):
+            with open_session() as session:
+                if self._go(session):
+                    return
+            if attempt == MAX_RESTARTS:
+                self.notes.append(f"The notebook ended its process {attempt + 1} times; the rest of it was not run.")
+
+    def give_up(self, reason: str) -> None:
+        """Mark what has no verdict yet as our failure."""
+        for task_id, graded in self.graded.items():
+            if task_id not in self.verdicts and not graded.manual:
+                self.verdicts[task_id] = TaskVerdict(task_id, None, graded.points, "grader-error", reason)
+
+    def verdict(self) -> Verdict:
+        """All tasks of the assignment in its order; what was not reached gets nothing."""
+        tasks = {}
+        for task_id, graded in self.graded.items():
+            if graded.manual:
+                tasks[task_id] = TaskVerdict(task_id, None, graded.points, "manual")
+            elif task_id in self.verdicts:
+                tasks[task_id] = self.verdicts[task_id]
+            else:
+                reason = "The notebook was not run as far as this task's check cell."
+                tasks[task_id] = TaskVerdict(task_id, 0.0, graded.points, "missing", reason)
+        return Verdict(self.assignment.name, tasks, self.outputs, tuple(self.notes))
+
+    def _go(self, session: Session) -> bool:
+        """Run on from where the last process ended; False if this one ended too."""
+        for index in range(len(self.notebook.cells)):
+            cell = self.notebook.cells[index]
+            if cell.cell_type != "code" or index in self.skipped:
+                continue
+            task_id = self._task_at(cell)
+            if task_id is None:
+                alive = self._run_cell(session, index, cell.source, is_new=index >= self.done)
+            elif index >= self.done:
+                alive = self._judge(session, index, task_id)
+            else:
+                continue
+            self.done = max(self.done, index + 1)
+            if not alive:
+                if task_id is None:
+                    self.skipped.add(index)
+                return False
+            if time.monotonic() > self.deadline:
+                self.notes.append(f"Cut off after {NOTEBOOK_SECONDS:g} seconds, at cell {index + 1}.")
+                return True
+        return True
+
+    def _task_at(self, cell: NotebookNode) -> str | None:
+        about = nbgrader_metadata(cell)
+        return about["grade_id"] if about.get("grade") and about.get("grade_id") in self.graded else None
+
+    def _run_cell(self, session: Session, index: int, source: str, is_new: bool) -> bool:
+        if is_new:
+            self.outputs[index] = []
+        room = [MAX_CELL_OUTPUT_BYTES]
+
+        def keep(output: Any) -> None:
+            if is_new:
+                self._keep_output(index, output, room)
+
+        limit = min(CELL_SECONDS, self.deadline - time.monotonic())
+        try:
+            session.connection.send({"run": source}, timeout=limit)
+            session.connection.receive_reply(limit, keep)
+            return True
+        except TimeoutError:
+            self._say_cut_off(index, "CellTimeout", f"this cell did not finish within {CELL_SECONDS:g} seconds")
+        except (EOFError, OSError):
+            self._say_cut_off(index, "ProcessEnded", "this cell ended the notebook's process")
+        except WireError:
+            self._say_cut_off(index, "ProcessEnded", "this cell sent what is not an output")
+        return False
+
+    def _judge(self, session: Session, index: int, task_id: str) -> bool:
+        self.on_task(task_id)
+        transport = ProcessTransport(session.connection)
+        graded = self.graded[task_id]
+        if task_id in self.tasks:
+            verdict = judge(
+                self.tasks[task_id], transport, graded.points, self.seed, worked=worked_solution(self.assignment)
+            )
+        else:
+            reason = f"There is no task {task_id!r} in {self.assignment.module_name}, which is our fault."
+            verdict = TaskVerdict(task_id, None, graded.points, "grader-error", reason)
+        if task_id in self.verdicts:
+            self.notes.append(f"There is more than one check cell for {task_id}; the first counts.")
+        else:
+            self.verdicts[task_id] = verdict
+        return transport.broken is None
+
+    def _say_cut_off(self, index: int, kind: str, what: str) -> None:
+        if index not in self.outputs:
+            self.outputs[index] = []
+        self.outputs[index].append({"output_type": "error", "ename": kind, "evalue": what, "traceback": [what]})
+        self.notes.append(f"Cell {index + 1}: {what}. It was left out and the notebook run again without it.")
+
+    def _keep_output(self, index: int, output: Any, room: list[int]) -> None:
+        """Keep an output of a cell if it is one, and if there is room for it."""
+        clean = clean_output(output)
+        if clean is None:
+            return
+        size = _size(clean)
+        if clean["output_type"] == "clear_output":
+            self.outputs[index] = []
+        elif size > room[0] or self._output_bytes + size > MAX_OUTPUT_BYTES:
+            if room[0] > 0:
+                text = "… the rest of this cell's output was cut off.\n"
+                self.outputs[index].append({"output_type": "stream", "name": "stderr", "text": text})
+            room[0] = 0
+        else:
+            room[0] -= size
+            self._output_bytes += size
+            _append(self.outputs[index], clean)
+
+
+def clean_output(output: Any) -> dict[str, Any] | None:
+    """An nbformat output made of nothing but strings, or None if what came is not one."""
+    if not isinstance(output, dict):
+        return None
+    kind = output.get("output_type")
+    if kind == "stream":
+        name = output.get("name") if output.get("name") in ("stdout", "stderr") else "stdout"
+        return {"output_type": "stream", "name": name, "text": str(output.get("text", ""))}
+    if kind in ("display_data", "execute_result"):
+        data = output.get("data")
+        if not isinstance(data, dict):
+            return None
+        texts = {str(k): v for k, v in data.items() if isinstance(v, str)}
+        # Shown as display data in either case: an execute_result would count as points in stock nbgrader.
+        return {"output_type": "display_data", "data": texts, "metadata": {}}
+    if kind == "error":
+        lines = output.get("traceback")
+        trace = [str(line) for line in lines[:200]] if isinstance(lines, (list, tuple)) else []
+        return {
+            "output_type": "error",
+            "ename": str(output.get("ename", ""))[:200],
+            "evalue": str(output.get("evalue", ""))[:4_000],
+            "traceback": trace,
+        }
+    return {"output_type": "clear_output"} if kind == "clear_output" else None
+
+
+def _size(output: dict[str, Any]) -> int:
+    texts: Sequence[Any] = (
+        [output.get("text", ""), output.get("evalue", ""), *output.get("traceback", ())]
+        if output["output_type"] in ("stream", "error")
+        else list(output.get("data", {}).values())
+    )
+    return 50 + sum(len(text) for text in texts)
+
+
+def _append(outputs: list[dict[str, Any]], output: dict[str, Any]) -> None:
+    """Add an output, joining what one stream writes in pieces."""
+    last = outputs[-1] if outputs else {}
+    if output["output_type"] == "stream" and last.get("output_type") == "stream" and last["name"] == output["name"]:
+        last["text"] += output["text"]
+    else:
+        outputs.append(output)
