@@ -12,6 +12,9 @@ from autograder.checking.verdict import CaseVerdict, TaskVerdict
 
 _GREEN, _RED, _AMBER, _BLUE = "#1a7f37", "#c62f2f", "#9a6700", "#3a6fc4"
 _COLORS = {"passed": _GREEN, "partial": _AMBER, "manual": _BLUE, "grader-error": _BLUE}
+MAX_GROUPS = 3
+"""How many different things a card says at once; more would be read by nobody."""
+
 _MARKS = {True: "✓", False: "✗"}
 
 
@@ -108,7 +111,10 @@ def _title(verdict: TaskVerdict, passed: int, total: int) -> str:
 
 
 def _grouped(cases: Sequence[CaseVerdict]) -> list[tuple[list[str], str, str]]:
-    """Failed cases that say the same, together: their names, what they say, and the first detail."""
+    """Failed cases that say the same, together: their names, what they say, and the first detail.
+
+    Where all cases fail for one reason, they need no names.
+    """
     groups: dict[str, tuple[list[str], str]] = {}
     for case in cases:
         if not case.passed:
@@ -116,7 +122,12 @@ def _grouped(cases: Sequence[CaseVerdict]) -> list[tuple[list[str], str, str]]:
             names.append(case.name)
     known = {case.message for case in cases if case.misconception}
     ordered = sorted(groups.items(), key=lambda item: item[0] not in known)
-    return [(names, message, detail) for message, (names, detail) in ordered]
+    if len(ordered) == 1 and len(ordered[0][1][0]) == len(cases):
+        ((message, (_, detail)),) = ordered
+        return [([], message, detail)]
+    shown = [(names, message, detail) for message, (names, detail) in ordered[:MAX_GROUPS]]
+    left = [name for _, (names, _) in ordered[MAX_GROUPS:] for name in names]
+    return [*shown, ([], f"And {', '.join(left)}: look again when these are mended.", "")] if left else shown
 
 
 def _group_html(names: list[str], message: str, detail: str) -> str:

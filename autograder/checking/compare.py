@@ -137,7 +137,7 @@ def _value_difference(
     else:
         message = f"{counted} {verb} off, by {float(apart.max()):.3g} at the most, {_place(place, axes)}."
     detail = f"{_place(place, axes) or 'there'}: got {_number(got[place])}, expected {_number(expected[place])}"
-    if 1 < got.numel() <= 36:
+    if 1 < got.numel() <= 16 and got.ndim <= 2:
         detail += f"\ngot\n{_small(got)}\nexpected\n{_small(expected)}"
     return Difference("value", _cap(message), detail)
 
@@ -173,7 +173,8 @@ def _dictionary_differences(got: Any, expected: dict, subject: str, allowed: flo
         return [Difference("value", f"{message}{shown}.", detail)]
     found = []
     for key, value in expected.items():
-        found += _differences(got[key], value, f"the entry {key!r}", Naming(), 0, allowed)
+        subject = f"the {key}" if str(key).startswith("gradient of ") else f"the entry {key!r}"
+        found += _differences(got[key], value, subject, Naming(), 0, allowed)
     return found
 
 

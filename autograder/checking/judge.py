@@ -61,7 +61,7 @@ def judge(
     started = time.perf_counter()
     try:
         cases = task.cases(Student(transport, seconds or task.seconds), Given(seed, task.id))
-        outcomes = [_look(case) for case in cases]
+        outcomes = _look(cases)
         explained = _explain(task, outcomes, seed, worked)
         cases_seen = tuple(_put(o, explained.get(i), reveal) for i, o in enumerate(outcomes) if o.case.weight)
     except Exception as error:  # whatever goes wrong here is ours: the student's faults come as answers
@@ -78,15 +78,20 @@ def judge(
     return TaskVerdict(task.id, score, points, status, _headline(cases_seen), time.perf_counter() - started, cases_seen)
 
 
-def _look(case: Case) -> Outcome:
-    got = case.got
-    if got.failure:
-        return Outcome(case, got.failure, None, ())
-    if case.measure is None:
-        found = difference(got.value, case.expected, case.naming, case.tolerance)
-    else:
-        found = _measured(case)
-    return Outcome(case, None, found, got.changed)
+def _look(cases: list[Case]) -> list[Outcome]:
+    """What became of each case. An input changed in place counts once, where it is a case's only fault."""
+    outcomes = []
+    charged = False
+    for case in cases:
+        got = case.got
+        found: Difference | None = None
+        if not got.failure:
+            compared = case.measure is None
+            found = difference(got.value, case.expected, case.naming, case.tolerance) if compared else _measured(case)
+        changed = got.changed if not got.failure and not (charged and not found) else ()
+        charged = charged or bool(changed and not found)
+        outcomes.append(Outcome(case, got.failure, found, changed))
+    return outcomes
 
 
 def _measured(case: Case) -> Difference | None:
@@ -177,7 +182,7 @@ def variant_outcomes(task: Task, variant: Variant, seed: bytes, worked: Worked |
             raise
         return []
     student = Student(LocalTransport(names), task.seconds)
-    return [_look(case) for case in task.cases(student, Given(seed, task.id))]
+    return _look(task.cases(student, Given(seed, task.id)))
 
 
 def _put(outcome: Outcome, variant: Variant | None, reveal: bool) -> CaseVerdict:

@@ -111,6 +111,7 @@ class Student:
     def __init__(self, transport: Transport, seconds: float | None = 10.0) -> None:
         self._transport = transport
         self._seconds = seconds
+        self._timed_out: Failure | None = None
 
     def __getattr__(self, name: str) -> "Name":
         if name.startswith("_"):
@@ -138,9 +139,13 @@ class Student:
         )
 
     def _ask(self, operation: str, subject: str, **request: Any) -> Answer:
+        if self._timed_out:
+            return Answer(self, subject, failure=self._timed_out)
         reply = self._transport({"op": operation, "seed": 0, "seconds": self._seconds, **request})
         failure = _read_failure(reply, subject)
         if failure:
+            if failure.kind == "timeout":
+                self._timed_out = failure  # the other cases would hang as long again
             return Answer(self, subject, failure=failure)
         changed = reply.get("changed")
         names = tuple(str(n)[:80] for n in changed) if isinstance(changed, list) else ()

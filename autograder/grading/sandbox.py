@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import threading
 from pathlib import Path
@@ -44,7 +45,7 @@ class Sandbox:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             self._log = (self._folder / "log").open("w+")
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-s", "-m", "autograder.checking.client.preload", str(theirs.fileno())],
+                [sys.executable, "-P", "-S", "-m", "autograder.checking.client.preload", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 env=_environment(self._folder),
                 cwd=self._folder / "work",
@@ -153,6 +154,10 @@ def stage_students_half(folder: Path) -> None:
             shutil.copy(source, target)
 
 
+def _site_packages() -> list[str]:
+    return list(dict.fromkeys(sysconfig.get_path(kind) for kind in ("purelib", "platlib")))
+
+
 def _environment(folder: Path) -> dict[str, str]:
     """What the student's process finds in its environment: nothing of the grader's."""
     home = str(folder / "work")
@@ -163,7 +168,8 @@ def _environment(folder: Path) -> dict[str, str]:
         "IPYTHONDIR": home,
         "MPLCONFIGDIR": home,
         "LANG": "C.UTF-8",
-        "PYTHONPATH": str(folder / "client"),
+        # Without the site module (-S) no .pth file is read, by which an editable install would bring in all of ours.
+        "PYTHONPATH": os.pathsep.join([str(folder / "client"), *_site_packages()]),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONHASHSEED": "0",
         **{f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")},

@@ -163,27 +163,30 @@ def gradients(
         output: which element of a returned tuple is the result; None if it returns one tensor.
 
     Returns:
-        ``{"inputs": [one for each floating-point argument], "parameters": {name: gradient}}``; zeros where the
-        result does not depend on something.
+        a gradient for each floating-point argument and each parameter, by what it is the gradient of; zeros where
+        the result does not depend on something.
 
     Raises:
         NoGradient: if the result is cut off from all of them.
     """
-    leaves = [a.requires_grad_() for a in arguments if isinstance(a, torch.Tensor) and a.is_floating_point()]
+    leaves = {
+        f"gradient of argument {i}": argument.requires_grad_()
+        for i, argument in enumerate(arguments, 1)
+        if isinstance(argument, torch.Tensor) and argument.is_floating_point()
+    }
     module = function if isinstance(function, torch.nn.Module) else getattr(function, "__self__", None)
-    parameters = dict(module.named_parameters()) if isinstance(module, torch.nn.Module) else {}
+    named = module.named_parameters() if isinstance(module, torch.nn.Module) else ()
+    wanted = {**leaves, **{f"gradient of `{name}`": parameter for name, parameter in named}}
     returned = function(*arguments, **keywords)
     result = returned if output is None else returned[output]
     if not isinstance(result, torch.Tensor) or not result.requires_grad:
         raise NoGradient
-    wanted = [*leaves, *parameters.values()]
-    found = torch.autograd.grad((result * upstream).sum(), wanted, allow_unused=True)
-    filled = [torch.zeros_like(w) if g is None else g for w, g in zip(wanted, found, strict=True)]
-    for leaf in leaves:
+    found = torch.autograd.grad((result * upstream).sum(), list(wanted.values()), allow_unused=True)
+    for leaf in leaves.values():
         leaf.requires_grad_(False)
     return {
-        "inputs": filled[: len(leaves)],
-        "parameters": dict(zip(parameters, filled[len(leaves) :], strict=True)),
+        name: torch.zeros_like(wanted[name]) if gradient is None else gradient
+        for name, gradient in zip(wanted, found, strict=True)
     }
 
 
