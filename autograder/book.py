@@ -8,6 +8,7 @@ builds the very same book.
 
 import hashlib
 import importlib.util
+import re
 import shutil
 import subprocess
 import sys
@@ -60,7 +61,7 @@ def _configure(app: Sphinx, config: Config) -> None:
     }
 
 
-def _copy_mathjax(app: Sphinx, exception: Exception | None) -> None:
+def _finish(app: Sphinx, exception: Exception | None) -> None:
     # The package's name has a dash, so it cannot be imported. tex-svg.js is the one file that needs no fonts beside it.
     spec = importlib.util.find_spec("sphinx-mathjax-offline")
     if spec is None or spec.origin is None:
@@ -69,9 +70,14 @@ def _copy_mathjax(app: Sphinx, exception: Exception | None) -> None:
     target.mkdir(parents=True, exist_ok=True)
     shutil.copy(Path(spec.origin).parent / "static" / "mathjax" / "tex-svg.js", target)
 
+    # The theme's hints to fetch its icon fonts early are refused, with an error, when a page is read from a file.
+    for page in Path(app.outdir).rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        page.write_text(re.sub(r'<link rel="preload" as="font"[^>]*>', "", text), encoding="utf-8")
+
 
 class ExerciseNotebook(SphinxRole):
-    """``{exercise}`text <06-attention/attention.ipynb>```: a download where the notebook exists, else its public page."""
+    """``{exercise}`text <06-attention/attention.ipynb>```: a download if the notebook exists, else its public page."""
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         title, _, target = self.text.rstrip(">").rpartition("<")
@@ -93,10 +99,10 @@ def _count_from_first_chapter() -> None:
     assign_section_numbers = TocTreeCollectorWithStyles.assign_section_numbers
 
     def assign_from_first_chapter(self: TocTreeCollectorWithStyles, env: BuildEnvironment) -> list[str]:
-        self._TocTreeCollectorWithStyles__numerical_count = env.config.first_chapter - 1
+        self._TocTreeCollectorWithStyles__numerical_count = env.config.first_chapter - 1  # type: ignore[attr-defined]
         return assign_section_numbers(self, env)
 
-    TocTreeCollectorWithStyles.assign_section_numbers = assign_from_first_chapter
+    TocTreeCollectorWithStyles.assign_section_numbers = assign_from_first_chapter  # type: ignore[method-assign]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -105,7 +111,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_role("exercise", ExerciseNotebook())
     app.connect("config-inited", _configure, priority=100)
     _count_from_first_chapter()
-    app.connect("build-finished", _copy_mathjax)
+    app.connect("build-finished", _finish)
     return {"version": "1", "parallel_read_safe": True}
 
 
@@ -115,7 +121,7 @@ def build() -> int:
     Returns:
         the exit code of jupyter-book.
     """
-    jupyter_book = Path(sys.executable).with_name("jupyter-book")
+    jupyter_book = str(Path(sys.executable).with_name("jupyter-book"))
     command = [
         jupyter_book,
         "build",

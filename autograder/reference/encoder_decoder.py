@@ -50,7 +50,7 @@ class EncoderDecoder(nn.Module):
             states: (B, S, D) and last: (B, D), as :meth:`encode` gives them.
 
         Returns:
-            logits (B, T, 26), the new memory (1, B, D), and weights (B, T, S): all on the last letter without attention.
+            logits (B, T, 26), the new memory (1, B, D), and weights (B, T, S), without attention all on the last.
         """
         queries, memory = self.decoder(self.embedding(inputs), memory)  # (B, T, D)
         if self.attend:

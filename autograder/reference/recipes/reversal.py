@@ -6,6 +6,7 @@ beside this file, which the chapter reads.
 
 import json
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -18,43 +19,52 @@ STEPS, LONG_STEPS = 800, 8000
 LENGTHS = [4, 6, 8, 10, 12, 16, 20, 24]
 
 
-def run(attend: bool, seed: int, steps: int, learning_rate: float) -> dict[str, object]:
+@dataclass
+class Run:
+    """One training and what came of it, at each of ``LENGTHS``: the share of letters, and of whole words, right."""
+
+    attend: bool
+    seed: int
+    steps: int
+    learning_rate: float
+    seconds: float
+    letters: list[float]
+    words: list[float]
+
+
+def run(attend: bool, seed: int, steps: int, learning_rate: float) -> Run:
     """Train once and measure at every length."""
     started = time.perf_counter()
     model = train_reversal(attend, seed, steps, learning_rate)
-    seconds = time.perf_counter() - started
+    seconds = round(time.perf_counter() - started, 1)
     letters, words = zip(*(reversal_accuracy(model, length) for length in LENGTHS), strict=True)
-    result = {
-        "attend": attend,
-        "seed": seed,
-        "steps": steps,
-        "learning_rate": learning_rate,
-        "seconds": round(seconds, 1),
-        "letters": [round(x, 4) for x in letters],
-        "words": [round(x, 4) for x in words],
-    }
+    result = Run(
+        attend, seed, steps, learning_rate, seconds, [round(x, 4) for x in letters], [round(x, 4) for x in words]
+    )
     print(result, flush=True)
     return result
+
+
+def best_rate(runs: list[Run]) -> float:
+    """The learning rate with the most letters right, over the lengths seen in training and all seeds."""
+    seen = sum(length <= 12 for length in LENGTHS)
+    return max(RATES, key=lambda rate: sum(sum(r.letters[:seen]) for r in runs if r.learning_rate == rate))
 
 
 def main() -> None:
     """Try every learning rate on two seeds that the chapter does not use, then train long at the best of each model."""
     torch.set_num_threads(1)
-    rates = [run(attend, seed, STEPS, rate) for attend in (False, True) for rate in RATES for seed in (100, 101)]
-    best = {}
-    for attend in (False, True):
-        scores = {
-            rate: sum(sum(r["letters"][:5]) for r in rates if r["attend"] == attend and r["learning_rate"] == rate)
-            for rate in RATES
-        }  # type: ignore[index]
-        best[attend] = max(scores, key=scores.__getitem__)
-    long = [run(attend, seed, LONG_STEPS, best[attend]) for attend in (False, True) for seed in (0, 1, 2)]
+    tried = {
+        attend: [run(attend, seed, STEPS, rate) for rate in RATES for seed in (100, 101)] for attend in (False, True)
+    }
+    best = {attend: best_rate(runs) for attend, runs in tried.items()}
+    long = [run(attend, seed, LONG_STEPS, best[attend]) for attend in best for seed in (0, 1, 2)]
     log = {
         "torch": torch.__version__.split("+")[0],
         "lengths": LENGTHS,
-        "rates": rates,
+        "rates": [asdict(r) for r in tried[False] + tried[True]],
         "best": {"without": best[False], "with": best[True]},
-        "long": long,
+        "long": [asdict(r) for r in long],
     }
     LOG.write_text(json.dumps(log, indent=1) + "\n")
 
