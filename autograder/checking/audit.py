@@ -31,8 +31,6 @@ MIN_ALTERNATIVES = 3
 MIN_HINTS = 2
 MAX_SURVIVORS = 0.05
 MUTANT_SECONDS = 2.0
-TRAINING_SECONDS = 10.0
-"""A task that is given more time than this for one call is one that trains."""
 
 
 @dataclass
@@ -180,7 +178,7 @@ class _Audit:
             self.record.problems.append(f"a mistake is only {closest:.1f} tolerances away: it is too loose")
 
     def _mutants(self) -> None:
-        if self.task.seconds > TRAINING_SECONDS:
+        if self.task.trains:
             return
         for mutant in mutants(self.worked.answer(self.task), frozenset({self.task.asks})):
             self.record.mutants += 1
@@ -192,7 +190,7 @@ class _Audit:
                     self.record.problems.append(f"a mutant survives without a reason: {mutant.was} → {mutant.line}")
 
     def _complete(self) -> None:
-        training = self.task.seconds > TRAINING_SECONDS
+        training = self.task.trains
         wanted = MIN_MISCONCEPTIONS_TRAINING if training else MIN_MISCONCEPTIONS
         for what, there, needed in (
             ("misconceptions", len(self.task.misconceptions), wanted),

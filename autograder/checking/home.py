@@ -15,9 +15,6 @@ from autograder.checking.tasks import Task, tasks_in
 from autograder.checking.verdict import TaskVerdict
 from autograder.course import Assignment, Course, CourseError, graded_cells, read_notebook
 
-LONG_SECONDS = 5.0
-"""A task that may take longer than this is a training task: ``progress`` shows its last check and does not run it."""
-
 _latest: dict[str, TaskVerdict] = {}
 _hints_given: dict[str, int] = {}
 _last_module: str | None = None
@@ -46,15 +43,15 @@ def hint(task_id: str) -> None:
 
 
 def progress(namespace: dict[str, Any]) -> None:
-    """Judge every task of this notebook, except the ones that train, and draw how far it is."""
+    """Judge every task of this notebook and draw how far it is; for one that trains, its last check counts."""
     module_name = _current_module()
     if module_name is None:
         _show(Card.text("Run one `check(…)` of this notebook first; then progress() knows which notebook it is."))
         return
     verdicts = []
     for task in tasks_in(module_name).values():
-        if task.seconds <= LONG_SECONDS or task.id in _latest:
-            if task.seconds <= LONG_SECONDS:
+        if not task.trains or task.id in _latest:
+            if not task.trains:
                 _latest[task.id] = _judge(task, module_name, namespace)
             verdicts.append(_latest[task.id])
         else:

@@ -29,6 +29,9 @@ from autograder.course import Assignment
 
 M = TypeVar("M", bound=nn.Module)
 
+ORDINARY_SECONDS = 10.0
+"""How long a call of the student's code may take where nothing is trained."""
+
 Evidence = dict[str, Any]
 """The value that each case got, by the case's name; a failed case has None."""
 
@@ -148,6 +151,11 @@ class Task:
     survivors: dict[str, str] = field(default_factory=dict)
 
     @property
+    def trains(self) -> bool:
+        """Whether this is a training task: one whose calls may take long."""
+        return self.seconds > ORDINARY_SECONDS
+
+    @property
     def description(self) -> str:
         return inspect.getdoc(self.body) or ""
 
@@ -207,7 +215,7 @@ def _renamed_source(make: Any, name: str) -> str:
 _tasks: dict[str, dict[str, Task]] = {}
 
 
-def task(id: str, *, asks: str | None = None, seconds: float = 10.0) -> Callable[[Body], Task]:
+def task(id: str, *, asks: str | None = None, seconds: float = ORDINARY_SECONDS) -> Callable[[Body], Task]:
     """Define a task.
 
     Args:

@@ -1,0 +1,152 @@
+"""The notebook as a student meets it: in a real kernel, from the stub to the last figure."""
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell, new_notebook
+
+from autograder.course import Course
+
+ROOT = Path(__file__).resolve().parent.parent
+COURSE = Course.at(ROOT)
+SETUP = (
+    "import math, torch\nimport torch.nn as nn, torch.nn.functional as F\nfrom autograder import check, hint, progress"
+)
+
+
+class Kernel:
+    """A notebook's kernel, asked one cell at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        notebook = new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}})
+        self.client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(folder)}})
+        self.notebook = notebook
+
+    def run(self, source: str) -> list[Any]:
+        cell = new_code_cell(source)
+        self.notebook.cells.append(cell)
+        self.client.execute_cell(cell, len(self.notebook.cells) - 1)
+        return cell.outputs
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    asked = Kernel(ROOT / "exercises" / "06-attention")
+    with asked.client.setup_kernel():
+        asked.run(SETUP)
+        yield asked
+
+
+def card(outputs: list[Any]) -> dict[str, str]:
+    """The one card that a cell shows."""
+    shown = [o for o in outputs if o.output_type != "stream"]
+    assert [o.output_type for o in shown] == ["display_data"], outputs
+    return shown[0].data
+
+
+def test_a_check_answers_with_a_card_that_is_rich_and_reads_as_plain_text(kernel: Kernel) -> None:
+    answer = "def causal_mask(T):\n    return torch.ones(T, T, dtype=torch.bool).tril(-1)"
+    data = card(kernel.run(f"{answer}\ncheck('causal_mask')"))
+    for kind in ("text/plain", "text/html"):
+        assert "The diagonal is left out" in data[kind]
+    assert "<script" not in data["text/html"]
+    assert "http" not in data["text/html"]
+    assert re.search(r"background:rgba\(", data["text/html"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ("if 'merge_heads' in globals(): del merge_heads", "`merge_heads` is not defined yet"),
+        ("def merge_heads(x):\n    raise NotImplementedError()", "still raises NotImplementedError"),
+        ("def merge_heads(x):\n    return 3", "is an int; it must be a tensor"),
+        ("def merge_heads(x):\n    return x[0]", "it must be (B, T, D) = (2, 5, 12)"),
+        ("def merge_heads(x):\n    return x.transpose(1, 2).flatten(2) * float('nan')", "is NaN"),
+        ("def merge_heads(x):\n    x += 1; x -= 1\n    return x.transpose(1, 2).flatten(2)", "changed its input `x`"),
+        ("def merge_heads(x):\n    return x.nonsense", "has no attribute"),
+        ("merge_heads = 7", "'int' object is not callable"),
+    ],
+)
+def test_each_kind_of_fault_gets_its_own_plain_sentence(kernel: Kernel, answer: str, says: str) -> None:
+    assert says in card(kernel.run(f"{answer}\ncheck('merge_heads')"))["text/plain"]
+
+
+def test_an_exception_is_shown_with_the_students_own_line(kernel: Kernel) -> None:
+    kernel.run("def split_heads(x, num_heads):\n    B, T, D = x.shape\n    return x.view(B, T, 5, 7)")
+    data = card(kernel.run("check('split_heads')"))
+    assert "line 3 in split_heads: return x.view(B, T, 5, 7)" in data["text/plain"]
+    assert "autograder" not in data["text/plain"]
+
+
+def test_html_in_a_students_message_is_text(kernel: Kernel) -> None:
+    kernel.run("def split_heads(x, num_heads):\n    raise ValueError('<img src=x onerror=alert(1)>')")
+    assert "<img" not in card(kernel.run("check('split_heads')"))["text/html"]
+
+
+def test_hints_come_one_after_another(kernel: Kernel) -> None:
+    first = card(kernel.run("hint('causal_mask')"))["text/plain"]
+    second = card(kernel.run("hint('causal_mask')"))["text/plain"]
+    assert len(second) > len(first)
+    assert "more: call hint again" in first
+
+
+def test_a_wrong_name_is_answered_with_the_right_ones(kernel: Kernel) -> None:
+    assert "padding_mask" in card(kernel.run("check('paddingmask')"))["text/plain"]
+
+
+def test_progress_shows_every_task_with_its_points(kernel: Kernel) -> None:
+    kernel.run("def causal_mask(T):\n    return torch.ones(T, T, dtype=torch.bool).tril()")
+    data = card(kernel.run("progress()"))
+    assert "✓ causal_mask                   6/6" in data["text/plain"]
+    assert "of 90 points" in data["text/plain"]
+
+
+def solved(path: Path) -> nbformat.NotebookNode:
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}}).execute()
+    return notebook
+
+
+@pytest.mark.parametrize("name", list(COURSE.assignments))
+def test_the_solution_notebook_runs_within_a_minute_and_every_check_passes(name: str) -> None:
+    started = time.perf_counter()
+    notebook = solved(COURSE.assignment(name).solution_path)
+    assert time.perf_counter() - started < 60
+    checks = [c for c in notebook.cells if c.cell_type == "code" and c.source.startswith("check(")]
+    assert checks
+    for cell in checks:
+        assert cell.outputs[0].data["text/plain"].startswith("✓"), cell.source
+    figures = [
+        o for c in notebook.cells if c.cell_type == "code" for o in c.outputs if "image/png" in o.get("data", {})
+    ]
+    assert figures
+
+
+@pytest.mark.parametrize("name", list(COURSE.assignments))
+def test_the_released_notebook_runs_to_its_end_unanswered(name: str) -> None:
+    notebook = solved(COURSE.assignment(name).release_path)
+    checks = [c for c in notebook.cells if c.cell_type == "code" and c.source.startswith("check(")]
+    for cell in checks:
+        assert "not answered yet" in cell.outputs[0].data["text/plain"], cell.source
+
+
+@pytest.mark.parametrize("name", list(COURSE.assignments))
+def test_a_check_answers_in_a_second_at_the_median(name: str) -> None:
+    asked = Kernel(COURSE.assignment(name).release_path.parent)
+    with asked.client.setup_kernel():
+        for cell in COURSE.assignment(name).solution.cells:
+            if cell.cell_type == "code" and not re.match(r"(check|progress)\(", cell.source):
+                asked.run(cell.source)
+        seconds = []
+        for cell in COURSE.assignment(name).solution.cells:
+            if cell.source.startswith("check("):
+                started = time.perf_counter()
+                asked.run(cell.source)
+                seconds.append(time.perf_counter() - started)
+    assert sorted(seconds)[len(seconds) // 2] < 1
