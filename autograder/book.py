@@ -70,10 +70,13 @@ def _finish(app: Sphinx, exception: Exception | None) -> None:
     target.mkdir(parents=True, exist_ok=True)
     shutil.copy(Path(spec.origin).parent / "static" / "mathjax" / "tex-svg.js", target)
 
-    # The theme's hints to fetch its icon fonts early are refused, with an error, when a page is read from a file.
+    # The theme's hints to fetch its icon fonts early are refused, with an error, when a page is read from a file;
+    # and docutils calls the bibliography a list without list items.
     for page in Path(app.outdir).rglob("*.html"):
         text = page.read_text(encoding="utf-8")
-        page.write_text(re.sub(r'<link rel="preload" as="font"[^>]*>', "", text), encoding="utf-8")
+        text = re.sub(r'<link rel="preload" as="font"[^>]*>', "", text)
+        text = text.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
+        page.write_text(text, encoding="utf-8")
 
 
 class ExerciseNotebook(SphinxRole):
