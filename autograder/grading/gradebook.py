@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -71,7 +72,9 @@ def quiet_logging() -> Iterator[None]:
     logger.handlers, logger.propagate = [logging.NullHandler()], False
     here = os.getcwd()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # nbgrader's own, about its database and its formats
+            yield
     finally:
         logger.handlers, logger.propagate = handlers, propagate
         os.chdir(here)

@@ -43,7 +43,11 @@ def open_session() -> Session:
 
 
 def judge_notebook(
-    notebook: NotebookNode, assignment: Assignment, seed: bytes, on_task: Callable[[str], None] | None = None
+    notebook: NotebookNode,
+    assignment: Assignment,
+    seed: bytes,
+    on_task: Callable[[str], None] | None = None,
+    reveal: bool = False,
 ) -> Verdict:
     """Run a mended notebook and judge each task at its check cell, on the names as they are then.
 
@@ -51,11 +55,12 @@ def judge_notebook(
         notebook: with the check cells of the assignment's source; theirs is not run.
         seed: of the inputs: the home seed, or the course's secret one.
         on_task: told the id of each task before it is judged.
+        reveal: let the cases show expected values, for the instructor's eyes.
 
     Returns:
         the verdict. It never raises for a student's fault; what is ours gives ``grader-error``.
     """
-    run = _Run(notebook, assignment, seed, on_task or (lambda _: None))
+    run = _Run(notebook, assignment, seed, on_task or (lambda _: None), reveal)
     try:
         run.everything()
     except SandboxError as error:
@@ -71,6 +76,7 @@ class _Run:
     assignment: Assignment
     seed: bytes
     on_task: Callable[[str], None]
+    reveal: bool
     verdicts: dict[str, TaskVerdict] = field(default_factory=dict)
     outputs: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -166,7 +172,12 @@ class _Run:
         graded = self.graded[task_id]
         if task_id in self.tasks:
             verdict = judge(
-                self.tasks[task_id], transport, graded.points, self.seed, worked=worked_solution(self.assignment)
+                self.tasks[task_id],
+                transport,
+                graded.points,
+                self.seed,
+                worked=worked_solution(self.assignment),
+                reveal=self.reveal,
             )
         else:
             reason = f"There is no task {task_id!r} in {self.assignment.module_name}, which is our fault."

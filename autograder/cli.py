@@ -1,0 +1,469 @@
+"""The command ``autograder``: release, check, collect, grade, explain, audit, tasks, demo, formgrader.
+
+Results go to standard output, progress to standard error. What takes torch is imported inside the commands, so that
+help comes at once.
+"""
+
+import errno
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(
+    help="Release, check and grade the exercises of Words in Context.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+out = Console()
+err = Console(stderr=True)
+
+Names = Annotated[list[str] | None, typer.Argument(metavar="[ASSIGNMENT]...", help="All assignments if none is named.")]
+CourseOption = Annotated[
+    Path | None, typer.Option("--course", metavar="DIR", help="The course directory; by default the one you are in.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+MARKS = {
+    "passed": "[green]✓[/]",
+    "partial": "[yellow]◐[/]",
+    "missing": "[dim]○[/]",
+    "manual": "[blue]…[/]",
+    "grader-error": "[blue]![/]",
+}
+
+
+def main() -> None:
+    """Run the command; what a person can mend ends in one sentence and a non-zero exit."""
+    with plain_errors():
+        app()
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Turn errors that a person can do something about into a sentence."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _fail("Stopped. What was done is kept; run the same command again to go on.", 130)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            _fail("The disk is full. Make room and run the same command again; nothing was lost.")
+        _fail(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
+    except Exception as error:
+        known = ("CourseError", "CourseBusy", "NbgraderError", "SandboxError", "TaskError")
+        if type(error).__name__ not in known:
+            raise
+        _fail(str(error))
+
+
+def _fail(sentence: str, code: int = 1) -> NoReturn:
+    err.print(sentence, markup=False, highlight=False)
+    sys.exit(code)
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, ensure_ascii=False, indent=1))
+
+
+def _course(folder: Path | None) -> Any:
+    from autograder.course import Course
+
+    return Course.default() if folder is None else Course.at(folder)
+
+
+@app.command()
+def release(names: Names = None, course: CourseOption = None, as_json: Json = False) -> None:
+    """Make the students' notebooks of the solutions, and enter them in the gradebook."""
+    from autograder.grading.release import release as release_one
+
+    opened = _course(course)
+    done = []
+    for assignment in opened.selected(names or []):
+        with err.status(f"Releasing {assignment.name} ..."):
+            release_one(opened, assignment)
+        done.append({"assignment": assignment.name, "notebook": str(assignment.release_path.relative_to(opened.root))})
+    if as_json:
+        _print_json({"released": done})
+    else:
+        for record in done:
+            out.print(f"Released [bold]{record['assignment']}[/] to {record['notebook']}")
+
+
+@app.command()
+def tasks(names: Names = None, course: CourseOption = None, as_json: Json = False) -> None:
+    """List what the released notebooks ask for."""
+    from autograder.course import graded_cells
+
+    listed = [
+        {
+            "assignment": assignment.name,
+            "task": cell.id,
+            "points": cell.points,
+            "manual": cell.manual,
+            "asks_for": [{"name": asked.name, "signature": asked.signature} for asked in cell.asks_for],
+            "minutes": cell.minutes,
+            "difficulty": cell.difficulty,
+        }
+        for assignment in _course(course).selected(names or [])
+        for cell in graded_cells(assignment.release)
+    ]
+    if as_json:
+        _print_json({"tasks": listed})
+        return
+    table = Table("assignment", "task", "asks for", "points", "minutes", "difficulty")
+    for record in listed:
+        asks = "\n".join(asked["signature"] for asked in record["asks_for"]) or "[dim]a written answer[/]"
+        dots = "●" * (record["difficulty"] or 0)
+        table.add_row(record["assignment"], record["task"], asks, f"{record['points']:g}", str(record["minutes"]), dots)
+    out.print(table)
+
+
+@app.command()
+def check(
+    notebook: Annotated[Path, typer.Argument(help="The notebook to try, from its first cell.")],
+    course: CourseOption = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Check again whenever the notebook is saved.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Try a notebook as its check cells do, in a fresh process. Exits with 1 if a task is not passed."""
+    if not notebook.exists():
+        _fail(f"There is no notebook {notebook}.", 2)
+    opened = _course(course)
+    passed = _check_once(opened, notebook, as_json)
+    if watch:
+        from watchfiles import watch as changes
+
+        err.print(f"Watching {notebook}; Ctrl-C ends it.", markup=False)
+        for _ in changes(notebook.parent, watch_filter=lambda _, path: Path(path).name == notebook.name):
+            if notebook.exists():
+                passed = _check_once(opened, notebook, as_json)
+    raise typer.Exit(0 if passed else 1)
+
+
+def _check_once(course: Any, notebook: Path, as_json: bool) -> bool:
+    from autograder.checking.given import HOME_SEED
+    from autograder.course import CourseError
+    from autograder.grading.mend import Unreadable, mend
+    from autograder.grading.run import judge_notebook
+
+    assignment = next((a for a in course.assignments.values() if a.release_path.name == notebook.name), None)
+    if assignment is None:
+        named = ", ".join(a.release_path.name for a in course.assignments.values())
+        raise CourseError(f"{notebook.name} is not the notebook of an assignment. There are: {named}.")
+    with err.status("Starting ...") as status:
+        try:
+            mended = mend(notebook.read_bytes(), assignment)
+        except Unreadable as error:
+            raise CourseError(f"{notebook} cannot be read: {error}.") from error
+        verdict = judge_notebook(
+            mended.notebook, assignment, HOME_SEED, on_task=lambda task: status.update(f"Checking {task} ...")
+        )
+    report = verdict.report(None, mended.repairs)
+    if as_json:
+        _print_json(report)
+    else:
+        _print_report(report)
+    return all(task["status"] in ("passed", "manual") for task in report["tasks"].values())
+
+
+def _print_report(report: dict[str, Any]) -> None:
+    table = Table(title=f"{report['assignment']}: {report['score']:g} of {report['max_score']:g} points")
+    for column in ("", "task", "points", "what is to be done"):
+        table.add_column(column)
+    for name, task in report["tasks"].items():
+        points = (
+            f"{task['max_score']:g} by hand" if task["score"] is None else f"{task['score']:g}/{task['max_score']:g}"
+        )
+        table.add_row(MARKS.get(task["status"], "[red]✗[/]"), name, points, _literal(task["message"]))
+    out.print(table)
+    for line in [*report["repairs"], *report["notes"]]:
+        out.print(f"- {line}", markup=False, highlight=False)
+
+
+def _literal(text: str) -> Any:
+    """Text as it is: brackets in it are no markup."""
+    from rich.text import Text
+
+    return Text(text)
+
+
+@app.command()
+def collect(names: Names = None, course: CourseOption = None, as_json: Json = False) -> None:
+    """Mend what arrived in received/ into submitted/, and say what was mended."""
+    from autograder.grading.files import only_run
+    from autograder.grading.grade import ensure_released
+    from autograder.grading.intake import collect as collect_all
+
+    opened = _course(course)
+    assignments = opened.selected(names or [])
+    with only_run(opened.root), err.status("Collecting ...") as status:
+        ensure_released(opened, assignments)
+        found = collect_all(opened, assignments, on_file=lambda path: status.update(f"Mending {_short(path)} ..."))
+    if as_json:
+        records = [
+            {"student": s.student, "assignment": s.assignment, "repairs": list(s.repairs), "problem": s.problem}
+            for s in found.submissions
+        ]
+        _print_json({"collected": records, "warnings": found.warnings})
+    else:
+        for submission in found.submissions:
+            for line in [*submission.repairs, *([submission.problem] if submission.problem else [])]:
+                out.print(f"{submission.student}, {submission.assignment}: {line}", markup=False, highlight=False)
+        out.print(f"{len(found.submissions)} submissions collected.")
+        _warn(found.warnings)
+    if not found.submissions:
+        _fail(f"Nothing has arrived: put submissions into {opened.received_directory.name}/.")
+
+
+def _short(path: str) -> str:
+    return path if len(path) < 60 else "…" + path[-59:]
+
+
+def _warn(warnings: list[str]) -> None:
+    for warning in warnings:
+        err.print(f"[yellow]Note:[/] {warning}", highlight=False)
+
+
+@app.command()
+def grade(
+    names: Names = None,
+    course: CourseOption = None,
+    student: Annotated[str | None, typer.Option("--student", metavar="ID", help="Only this student.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each core.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Grade again what is graded already.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Collect, grade in parallel, and let nbgrader write the gradebook and the feedback pages.
+
+    Exits with 0 when every submission has a verdict, whatever its points, else with 1.
+    """
+    from autograder.grading.grade import grade as grade_all
+
+    opened = _course(course)
+    with _live_progress() as progress:
+        graded = grade_all(opened, opened.selected(names or []), student, workers, force, progress)
+    if as_json:
+        _print_json({"submissions": graded.reports, "warnings": graded.warnings})
+    else:
+        _print_class(graded.reports)
+        _warn(graded.warnings)
+    raise typer.Exit(0 if graded.complete else 1)
+
+
+@contextmanager
+def _live_progress() -> Iterator[Any]:
+    """A progress bar on standard error, with the rate and the time left, and a line for whatever is out of the way."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from autograder.grading.grade import Progress as Told
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=err,
+    ) as bar:
+        current: list[Any] = []
+
+        def begin(stage: str, total: int) -> None:
+            current[:] = [bar.add_task(f"{stage:<22}", total=total or None, rate="")]
+
+        def step(line: str) -> None:
+            if line:
+                bar.console.print(f"  {line}", markup=False, highlight=False)
+            bar.advance(current[0])
+            speed = bar.tasks[-1].speed
+            bar.update(current[0], rate=f"{60 * speed:.0f} a minute" if speed else "")
+
+        yield Told(begin, step)
+
+
+def _print_class(reports: list[dict[str, Any]]) -> None:
+    """A table of students and tasks, one for each assignment; for a large class only the sums."""
+    for assignment in dict.fromkeys(report["assignment"] for report in reports):
+        rows = [report for report in reports if report["assignment"] == assignment]
+        names = list(rows[0]["tasks"])
+        table = Table(title=f"{assignment}: {len(rows)} submissions", caption=_legend(names))
+        table.add_column("student")
+        for number, _ in enumerate(names, 1):
+            table.add_column(str(number), justify="right")
+        table.add_column("points", justify="right")
+        table.add_column("mended")
+        for report in rows if len(rows) <= 60 else []:
+            cells = [_points(task) for task in report["tasks"].values()]
+            total = f"[bold]{report['score']:g}[/]/{report['max_score']:g}"
+            table.add_row(report["student"], *cells, total, str(len(report["repairs"]) or ""))
+        means = [sum(r["tasks"][name]["score"] or 0 for r in rows) / len(rows) for name in names]
+        overall = sum(r["score"] for r in rows) / len(rows)
+        table.add_section()
+        table.add_row("mean", *(f"{mean:.1f}" for mean in means), f"{overall:.1f}", "")
+        out.print(table)
+
+
+def _legend(names: list[str]) -> str:
+    return "  ".join(f"{i} {name}" for i, name in enumerate(names, 1)) + "   … by hand   ! our fault"
+
+
+def _points(task: dict[str, Any]) -> str:
+    if task["score"] is None:
+        return MARKS[task["status"]]
+    color = {"passed": "green", "partial": "yellow", "missing": "dim"}.get(task["status"], "red")
+    return f"[{color}]{task['score']:g}[/]"
+
+
+@app.command()
+def explain(
+    student: Annotated[str, typer.Argument(help="The student's id.")],
+    task: Annotated[str, typer.Argument(help="The task's id.")],
+    assignment: Annotated[str | None, typer.Option(help="If more than one assignment has a task of this name.")] = None,
+    course: CourseOption = None,
+    as_json: Json = False,
+) -> None:
+    """Replay a verdict, for an appeal: what was kept, and what the same seed gives now."""
+    from autograder.grading.explain import explain as explain_one
+
+    with err.status("Replaying ..."):
+        told = explain_one(_course(course), student, task, assignment)
+    if as_json:
+        _print_json(told)
+        return
+    out.print(f"[bold]{told['student']}, {told['assignment']}, {told['task']}[/]")
+    for when in ("kept", "replayed"):
+        record = told[when]
+        score = "by hand" if record["score"] is None else f"{record['score']:g} of {record['max_score']:g} points"
+        out.print(f"\n{when}: {score}, {record['status']}")
+        for case in record["cases"]:
+            mark = "[green]✓[/]" if case["passed"] else "[red]✗[/]"
+            out.print(f"  {mark} {case['name']} (weight {case['weight']:g})", highlight=False)
+            for line in filter(None, [case["message"], *case["detail"].splitlines()]):
+                out.print(f"      {line}", markup=False, highlight=False)
+    out.print("\nThe two agree." if told["agrees"] else "\n[yellow]The two differ.[/] Grade again with --force.")
+
+
+@app.command()
+def audit(names: Names = None, course: CourseOption = None, as_json: Json = False) -> None:
+    """Prove the checks: stubs, known mistakes, other right answers and mutants. Exits with 1 if anything falls short."""
+    from dataclasses import asdict
+
+    from autograder.checking.audit import audit as audit_one
+    from autograder.checking.audit import too_many_survivors
+
+    records, problems = [], []
+    for assignment in _course(course).selected(names or []):
+        with err.status("") as status:
+            found = audit_one(assignment, _telling(status, assignment.name))
+        records += [asdict(record) for record in found]
+        problems += [f"{record.task}: {problem}" for record in found for problem in record.problems]
+        problems += [f"{assignment.name}: {too_many}" for too_many in [too_many_survivors(found)] if too_many]
+    if as_json:
+        _print_json({"tasks": records, "problems": problems})
+    else:
+        _print_audit(records)
+        for problem in problems:
+            out.print(f"✗ {problem}", markup=False, highlight=False)
+        out.print("Nothing falls short." if not problems else "")
+    raise typer.Exit(1 if problems else 0)
+
+
+def _telling(status: Any, assignment: str) -> Callable[[str], None]:
+    return lambda task: status.update(f"Auditing {assignment}: {task} ...")
+
+
+def _print_audit(records: list[dict[str, Any]]) -> None:
+    table = Table(title="Audit", caption="distances in tolerances: right answers ≪ 1 ≪ mistakes")
+    for column in (
+        "task",
+        "stub fails",
+        "solved",
+        "mistakes named",
+        "others accepted",
+        "mutants alive",
+        "right",
+        "wrong",
+        "s",
+    ):
+        table.add_column(column, justify="left" if column == "task" else "right")
+    for record in records:
+        named = sum(m["caught"] and m["named"] for m in record["misconceptions"])
+        accepted = sum(a["accepted"] for a in record["alternatives"])
+        table.add_row(
+            record["task"],
+            "yes" if record["stub_fails"] else "[red]no[/]",
+            "yes" if record["solution_passes"] else "[red]no[/]",
+            f"{named}/{len(record['misconceptions'])}",
+            f"{accepted}/{len(record['alternatives'])}",
+            f"{len(record['survivors'])}/{record['mutants']}",
+            f"{record['widest_answer']:.2g}" if record["widest_answer"] is not None else "",
+            f"{record['closest_mistake']:.3g}" if record["closest_mistake"] is not None else "",
+            f"{record['seconds']:.1f}",
+        )
+    out.print(table)
+
+
+@app.command()
+def demo(
+    everything: Annotated[bool, typer.Option("--all", help="All assignments, not one alone.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Grade a made-up class of 24 students in build/demo, and say where to look."""
+    from autograder.grading.demo import make_class, make_course
+    from autograder.grading.grade import grade as grade_all
+
+    source = _course(None)
+    with err.status("Making up a class of 24 students ..."):
+        opened = make_course(source, source.root / "build" / "demo")
+        chosen = list(opened.assignments.values())
+        chosen = chosen if everything else [opened.assignments.get("06-attention", chosen[0])]
+        for assignment in chosen:
+            make_class(opened, assignment)
+    with _live_progress() as progress:
+        graded = grade_all(opened, chosen, progress=progress)
+    if as_json:
+        _print_json({"submissions": graded.reports, "warnings": graded.warnings})
+    else:
+        _print_class(graded.reports)
+        _warn(graded.warnings)
+        _print_where(source.root, opened, graded.reports)
+    raise typer.Exit(0 if graded.complete else 1)
+
+
+def _print_where(root: Path, course: Any, reports: list[dict[str, Any]]) -> None:
+    """Where to look now."""
+    shown = next((r for r in reports if 0 < r["score"] < r["max_score"]), reports[0])
+    feedback = course.feedback_directory / shown["student"] / shown["assignment"]
+    page = next(iter(sorted(feedback.glob("*.html"))), feedback)
+    book = root / "build" / "_build" / "html" / "index.html"
+    out.print(f"\nThe book:        {_link(book) if book.exists() else '[dim]not built yet: make book[/]'}")
+    out.print(f"A feedback page: {_link(page)}")
+    out.print("The formgrader:  make formgrader")
+
+
+def _link(path: Path) -> str:
+    return f"[link={path.as_uri()}]{path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}[/link]"
+
+
+@app.command()
+def formgrader(
+    course: CourseOption = None,
+    port: Annotated[int, typer.Option(help="The port of the Jupyter server.")] = 8899,
+    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+) -> None:
+    """Open nbgrader's formgrader on a course; without --course, on the sample class if it was graded."""
+    from autograder.grading.formgrader import serve
+
+    source = _course(course)
+    sample = source.root / "build" / "demo"
+    opened = _course(sample) if course is None and (sample / "gradebook.db").exists() else source
+    err.print(
+        f"The formgrader of {opened.root.name}: http://127.0.0.1:{port}/formgrader (Ctrl-C ends it)", markup=False
+    )
+    raise typer.Exit(serve(opened.root, port, browser))
