@@ -190,7 +190,8 @@ def test_every_source_has_a_doi_or_an_arxiv_number() -> None:
 
 def test_every_source_is_cited_and_every_term_used() -> None:
     text = "".join((BOOK / f"{name}.md").read_text(encoding="utf-8") for name in PAGES)
-    cited = {key.split("{")[0] for group in re.findall(r"\{cite:[tp]\}`([^`]+)`", text) for key in group.split(",")}
+    roles = re.findall(r"\{cite:[tp]\}`([^`]+)`", text)
+    cited = {key for role in roles for key in re.sub(r"\{.*?\}", "", role).split(",")}
     assert cited == set(parse_file(BOOK / "references.bib").entries)
     chapters = "".join((BOOK / f"{name}.md").read_text(encoding="utf-8") for name in CHAPTERS)
     used = {re.sub(r".*<(.*)>", r"\1", term).lower() for term in re.findall(r"\{term\}`([^`]+)`", chapters)}
@@ -348,6 +349,7 @@ def test_a_page_is_accessible(browser, origins, name: str, width: int, theme: st
         page.wait_for_function("window.MathJax?.startup?.promise")
         page.evaluate("MathJax.startup.promise")
     page.evaluate("document.querySelectorAll('article details').forEach(details => details.open = true)")
+    page.evaluate("Promise.all(document.getAnimations().map(animation => animation.finished))")  # drawers fade in
     found = Axe().run(page).response["violations"]
     serious = [
         (violation["id"], [node["html"][:200] for node in violation["nodes"][:3]])
