@@ -29,15 +29,11 @@ HTML = OUTPUT / "html"
 
 
 def code_fingerprint(root: Path = ROOT) -> str:
-    """Hash everything outside a chapter that can change its results: our package, the lock file, the figures' style."""
+    """Hash what can change a chapter's results from outside: our code, recipes' logs, versions, the figures' style."""
+    patterns = ["autograder/**/*.py", "autograder/**/*.json", "requirements.lock", "book/assets/*.mplstyle"]
     digest = hashlib.sha256()
-    for path in [
-        *sorted(root.glob("autograder/**/*.py")),
-        root / "requirements.lock",
-        *root.glob("book/assets/*.mplstyle"),
-    ]:
-        if path.exists():
-            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in sorted(path for pattern in patterns for path in root.glob(pattern)):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
