@@ -1,8 +1,8 @@
 """Build the book: ``python -m autograder.book``, which is what ``make book`` calls.
 
 The same file is the Sphinx extension that does what ``_config.yml`` cannot: it names the execution cache after
-a hash of our own code, brings MathJax from a pinned package, counts chapters from ``first_chapter``, and links
-exercise notebooks. So plain ``jupyter-book build book --config _config.yml --path-output build -W -n --keep-going``
+a hash of our own code, brings MathJax from a pinned package and MathML for readers without JavaScript, counts
+chapters from ``first_chapter``, and links exercise notebooks. So plain ``jupyter-book build book --config _config.yml --path-output build -W -n --keep-going``
 builds the very same book.
 """
 
@@ -12,20 +12,27 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from docutils.utils.math import MathError
+from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
+from sphinx.ext import mathjax
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
 from sphinx_external_toc.collectors import TocTreeCollectorWithStyles
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "build" / "_build"
 HTML = OUTPUT / "html"
+
+logger = logging.getLogger(__name__)
 
 
 def code_fingerprint(root: Path = ROOT) -> str:
@@ -67,12 +74,42 @@ def _finish(app: Sphinx, exception: Exception | None) -> None:
     shutil.copy(Path(spec.origin).parent / "static" / "mathjax" / "tex-svg.js", target)
 
     # The theme's hints to fetch its icon fonts early are refused, with an error, when a page is read from a file;
-    # and docutils calls the bibliography a list without list items.
+    # a page without JavaScript has no colors unless it names a theme; docutils calls the bibliography a list without
+    # list items.
     for page in Path(app.outdir).rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         text = re.sub(r'<link rel="preload" as="font"[^>]*>', "", text)
+        text = text.replace("<html ", '<html data-theme="light" ', 1)
         text = text.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
         page.write_text(text, encoding="utf-8")
+
+
+# Without JavaScript MathJax never comes: hide the source of a formula, though not its number, and show the MathML.
+_WITHOUT_JAVASCRIPT = """<noscript><style>
+span.math { display: none } div.math { font-size: 0 } div.math .eqno { font-size: 1rem }
+</style></noscript>"""
+
+
+def _append_mathml(visit: Callable[[Any, nodes.Element], None], as_block: bool) -> Callable[[Any, nodes.Element], None]:
+    def visit_and_append(translator: Any, node: nodes.Element) -> None:
+        try:
+            visit(translator, node)
+        except nodes.SkipNode:
+            try:
+                mathml = tex2mathml(node.astext().strip().replace(r"\dots", r"\ldots"), as_block=as_block)
+            except MathError as error:
+                logger.warning("no MathML for this formula: %s", error, location=node)
+            else:
+                translator.body.append(f"<noscript>{mathml}</noscript>")
+            raise
+
+    return visit_and_append
+
+
+def _prepare_pages(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    context["metatags"] = context.get("metatags", "") + _WITHOUT_JAVASCRIPT
 
 
 class ExerciseNotebook(SphinxRole):
@@ -110,6 +147,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_role("exercise", ExerciseNotebook())
     app.connect("config-inited", _configure, priority=100)
     _count_from_first_chapter()
+    app.registry.html_inline_math_renderers["mathjax"] = (_append_mathml(mathjax.html_visit_math, False), None)
+    app.registry.html_block_math_renderers["mathjax"] = (_append_mathml(mathjax.html_visit_displaymath, True), None)
+    app.connect("html-page-context", _prepare_pages)
     app.connect("build-finished", _finish)
     return {"version": "1", "parallel_read_safe": True}
 

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 app = typer.Typer(
     help="Release, check and grade the exercises of Words in Context.",
@@ -187,10 +189,8 @@ def _print_report(report: dict[str, Any]) -> None:
         out.print(f"- {line}", markup=False, highlight=False)
 
 
-def _literal(text: str) -> Any:
+def _literal(text: str) -> Text:
     """Text as it is: brackets in it are no markup."""
-    from rich.text import Text
-
     return Text(text)
 
 
@@ -292,15 +292,14 @@ def _print_class(reports: list[dict[str, Any]]) -> None:
     for assignment in dict.fromkeys(report["assignment"] for report in reports):
         rows = [report for report in reports if report["assignment"] == assignment]
         names = list(rows[0]["tasks"])
-        table = Table(title=f"{assignment}: {len(rows)} submissions", caption=_legend(names))
-        table.add_column("student")
-        for number, _ in enumerate(names, 1):
-            table.add_column(str(number), justify="right")
-        table.add_column("points", justify="right")
-        table.add_column("mended")
+        title = f"{assignment}: {len(rows)} submissions, {rows[0]['max_score']:g} points graded automatically"
+        table = Table(title=title, caption=_legend(names), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.add_column("student", no_wrap=True)
+        for heading in [*(str(i) for i in range(1, len(names) + 1)), "points", "mended"]:
+            table.add_column(heading, justify="right", no_wrap=True)
         for report in rows if len(rows) <= 60 else []:
             cells = [_points(task) for task in report["tasks"].values()]
-            total = f"[bold]{report['score']:g}[/]/{report['max_score']:g}"
+            total = f"[bold]{report['score']:.1f}[/]"
             table.add_row(report["student"], *cells, total, str(len(report["repairs"]) or ""))
         means = [sum(r["tasks"][name]["score"] or 0 for r in rows) / len(rows) for name in names]
         overall = sum(r["score"] for r in rows) / len(rows)
@@ -310,14 +309,14 @@ def _print_class(reports: list[dict[str, Any]]) -> None:
 
 
 def _legend(names: list[str]) -> str:
-    return "  ".join(f"{i} {name}" for i, name in enumerate(names, 1)) + "   … by hand   ! our fault"
+    return ", ".join(f"{i} {name}" for i, name in enumerate(names, 1)) + "; … by hand, ! our fault"
 
 
 def _points(task: dict[str, Any]) -> str:
     if task["score"] is None:
         return MARKS[task["status"]]
     color = {"passed": "green", "partial": "yellow", "missing": "dim"}.get(task["status"], "red")
-    return f"[{color}]{task['score']:g}[/]"
+    return f"[{color}]{round(task['score'], 1):g}[/]"
 
 
 @app.command()
@@ -351,7 +350,7 @@ def explain(
 
 @app.command()
 def audit(names: Names = None, course: CourseOption = None, as_json: Json = False) -> None:
-    """Prove the checks: stubs, known mistakes, other right answers and mutants. Exits with 1 if anything falls short."""
+    """Prove the checks: stubs, known mistakes, other right answers and mutants. Exits with 1 if any falls short."""
     from dataclasses import asdict
 
     from autograder.checking.audit import audit as audit_one
@@ -380,18 +379,10 @@ def _telling(status: Any, assignment: str) -> Callable[[str], None]:
 
 def _print_audit(records: list[dict[str, Any]]) -> None:
     table = Table(title="Audit", caption="distances in tolerances: right answers ≪ 1 ≪ mistakes")
-    for column in (
-        "task",
-        "stub fails",
-        "solved",
-        "mistakes named",
-        "others accepted",
-        "mutants alive",
-        "right",
-        "wrong",
-        "s",
-    ):
-        table.add_column(column, justify="left" if column == "task" else "right")
+    columns = ("stub fails", "solved", "mistakes named", "others accepted", "mutants alive", "right", "wrong", "s")
+    table.add_column("task")
+    for column in columns:
+        table.add_column(column, justify="right")
     for record in records:
         named = sum(m["caught"] and m["named"] for m in record["misconceptions"])
         accepted = sum(a["accepted"] for a in record["alternatives"])
@@ -416,17 +407,21 @@ def demo(
 ) -> None:
     """Grade a made-up class of 24 students in build/demo, and say where to look."""
     from autograder.grading.demo import make_class, make_course
+    from autograder.grading.files import only_run
     from autograder.grading.grade import grade as grade_all
 
     source = _course(None)
-    with err.status("Making up a class of 24 students ..."):
-        opened = make_course(source, source.root / "build" / "demo")
-        chosen = list(opened.assignments.values())
-        chosen = chosen if everything else [opened.assignments.get("06-attention", chosen[0])]
-        for assignment in chosen:
-            make_class(opened, assignment)
-    with _live_progress() as progress:
-        graded = grade_all(opened, chosen, progress=progress)
+    root = source.root / "build" / "demo"
+    root.parent.mkdir(exist_ok=True)
+    with only_run(root.parent):  # the folder itself is made anew
+        with err.status("Making up a class of 24 students ..."):
+            opened = make_course(source, root)
+            chosen = list(opened.assignments.values())
+            chosen = chosen if everything else [opened.assignments.get("06-attention", chosen[0])]
+            for assignment in chosen:
+                make_class(opened, assignment)
+        with _live_progress() as progress:
+            graded = grade_all(opened, chosen, progress=progress)
     if as_json:
         _print_json({"submissions": graded.reports, "warnings": graded.warnings})
     else:

@@ -182,11 +182,14 @@ def _bar(share: float, color: str) -> str:
     )
 
 
+_CLASSES = {_GREEN: "wic-passed", _RED: "wic-failed", _AMBER: "wic-partial", _BLUE: "wic-note"}
+
+
 def _frame(color: str, inner: str) -> str:
-    return (
-        f'<div style="border-left:4px solid {color};background:rgba(128,128,128,.08);'
-        f'padding:.6em .9em;margin:.3em 0;border-radius:3px;line-height:1.45;max-width:60em">{inner}</div>'
-    )
+    # Feedback pages drop styles and keep classes, for which they have a style sheet.
+    style = f"border-left:4px solid {color};background:rgba(128,128,128,.08);padding:.6em .9em;margin:.3em 0"
+    more = "border-radius:3px;line-height:1.45;max-width:60em"
+    return f'<div class="wic-card {_CLASSES[color]}" style="{style};{more}">{inner}</div>'
 
 
 def _inline(text: str) -> str:

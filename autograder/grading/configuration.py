@@ -23,24 +23,22 @@ AUTOGRADE = [
     "nbgrader.preprocessors.AssignLatePenalties",
     "nbgrader.preprocessors.CheckCellMetadata",
 ]
-NO_ADDRESS = "data:text/javascript,"
-"""An address that loads nothing: pages of ours ask no other host for anything."""
+TEMPLATES = Path(__file__).parent / "jupyter"
+"""A Jupyter data folder with our parts of nbgrader's page templates."""
 
 
 def configure(config: Config) -> None:
     """Let nbgrader grade by our verdicts, and its feedback pages load nothing from another host."""
     config.Autograde.sanitize_preprocessors = SANITIZE
     config.Autograde.autograde_preprocessors = AUTOGRADE
-    # nbgrader's classic template would fetch these three from a CDN.
-    config.HTMLExporter.mathjax_url = NO_ADDRESS
-    config.HTMLExporter.require_js_url = NO_ADDRESS
-    config.HTMLExporter.jquery_url = NO_ADDRESS
     config.HTMLExporter.sanitize_html = True
-    _find_commands()
+    config.HTMLExporter.filters = {"markdown2html": "autograder.grading.pages.safe_markdown2html"}
+    _put_first("JUPYTER_PATH", str(TEMPLATES))
+    # nbgrader calls the command alembic for a new gradebook, also where no environment is activated.
+    _put_first("PATH", str(Path(sys.executable).parent))
 
 
-def _find_commands() -> None:
-    """Let nbgrader find the command alembic, with which it makes a new gradebook, where no environment is activated."""
-    folder = str(Path(sys.executable).parent)
-    if folder not in os.environ.get("PATH", "").split(os.pathsep):
-        os.environ["PATH"] = os.pathsep.join(filter(None, [folder, os.environ.get("PATH")]))
+def _put_first(variable: str, folder: str) -> None:
+    """Put a folder in front of a search path of this process."""
+    there = [entry for entry in os.environ.get(variable, "").split(os.pathsep) if entry and entry != folder]
+    os.environ[variable] = os.pathsep.join([folder, *there])

@@ -156,10 +156,11 @@ def _damage(student: MadeUp, assignment: Assignment, which: int) -> MadeUp:
     content = json.loads(data)
     if which == 0:  # copied and pasted: a cell is there twice, another is gone, two have changed places
         cells = content["cells"]
-        twice = next(i for i, c in enumerate(cells) if c["id"] and "solution" in json.dumps(c["metadata"]))
-        cells.insert(twice + 1, {**cells[twice], "id": "copy"})
-        cells[-3], cells[-2] = cells[-2], cells[-3]
-        del cells[1]
+        answers = [i for i, c in enumerate(cells) if c["metadata"].get("nbgrader", {}).get("solution")]
+        locked = [i for i, c in enumerate(cells) if c["metadata"].get("nbgrader", {}).get("locked")]
+        cells[answers[1]], cells[answers[2]] = cells[answers[2]], cells[answers[1]]
+        cells.insert(answers[0] + 1, {**cells[answers[0]], "id": "copy"})
+        del cells[locked[0]]
         files = {assignment.release_path.name: json.dumps(content).encode()}
     elif which == 1:  # saved by another program: no metadata, Windows line ends, a byte order mark, another name
         for cell in content["cells"]:

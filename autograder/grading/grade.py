@@ -1,7 +1,7 @@
 """Grading a class: collect, make verdicts in parallel, let nbgrader enter them, write feedback pages."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -10,20 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from nbgrader.api import MissingEntry
-from nbgrader.apps.api import NbGraderAPI
 
 from autograder.checking.verdict import Verdict
 from autograder.course import Assignment, Course, CourseError, read_notebook
 from autograder.grading.files import only_run, secret_seed
 from autograder.grading.gradebook import NbgraderError, demand, open_api, open_gradebook, quiet_logging
 from autograder.grading.intake import Collected, Submission, collect
+from autograder.grading.pages import place_mathjax
 from autograder.grading.release import release
 from autograder.grading.store import (
     all_ours,
     is_entered,
     keep_verdict,
     kept_verdict,
-    latest_verdict,
     mark_entered,
     verdict_for,
     verdict_key,
@@ -76,13 +75,21 @@ def grade(
         ensure_released(course, assignments)
         collected = _collect(course, assignments, student, progress)
         secret_seed(course.root)
-        verdicts = _make_verdicts(course, collected.submissions, workers or os.cpu_count() or 1, force, progress)
-        warnings = collected.warnings + _enter(course, collected.submissions, verdicts, progress)
-        reports = [
-            {**verdict.report(s.student, [*s.repairs, *([s.problem] if s.problem else [])]), "warnings": []}
-            for s, verdict in zip(collected.submissions, verdicts, strict=True)
-        ]
-        return Graded(reports, warnings)
+        place_mathjax(course)
+        submissions = collected.submissions
+        verdicts: dict[int, Verdict] = {}
+        problems: list[str] = []
+        progress.begin("Grading", len(submissions))
+        for index, verdict in _verdicts(course, submissions, workers or os.cpu_count() or 1, force):
+            verdicts[index] = verdict
+            problem = _enter(course, submissions[index])
+            problems += [problem] if problem else []
+            progress.step(problem or _line(submissions[index], verdict))
+    reports = [
+        verdicts[i].report(s.student, [*s.repairs, *([s.problem] if s.problem else [])])
+        for i, s in enumerate(submissions)
+    ]
+    return Graded(reports, collected.warnings + problems)
 
 
 def ensure_released(course: Course, assignments: Iterable[Assignment]) -> None:
@@ -110,61 +117,54 @@ def _collect(course: Course, assignments: list[Assignment], student: str | None,
     return collected
 
 
-def _make_verdicts(
-    course: Course, submissions: list[Submission], workers: int, force: bool, progress: Progress
-) -> list[Verdict]:
-    """A verdict for each submission, made in parallel; a worker that dies costs nobody anything."""
-    progress.begin("Grading", len(submissions))
-    verdicts: dict[int, Verdict] = {}
+def _verdicts(
+    course: Course, submissions: list[Submission], workers: int, force: bool
+) -> Iterator[tuple[int, Verdict]]:
+    """A verdict for each submission as it is ready: first what is kept, then new ones, made in parallel."""
+    new = []
     for index, submission in enumerate(submissions):
         kept = None if force else kept_for(course, course.assignment(submission.assignment), submission)
         if kept is not None:
-            verdicts[index] = kept
-            progress.step(_line(submission, kept))
-    new = [i for i in range(len(submissions)) if i not in verdicts]
-    again = _in_pool(course, submissions, new, workers, force, verdicts, progress) if new else []
-    for index in again:  # one by one, so that only who brings a worker down is without a verdict
-        if _in_pool(course, submissions, [index], 1, force, verdicts, progress):
-            submission = submissions[index]
+            yield index, kept
+        else:
+            new.append(index)
+    died: list[int] = []
+    yield from _in_pool(course, submissions, new, workers, force, died)
+    for index in died:  # one by one, so that only who brings a worker down again is without a verdict
+        again: list[int] = []
+        yield from _in_pool(course, submissions, [index], 1, force, again)
+        if again:
             reason = "The grader's own process died twice over this notebook; a person must grade it."
-            verdicts[index] = _ours(course, submission, reason)
-            progress.step(f"{submission.student}: {reason}")
-    return [verdicts[i] for i in range(len(submissions))]
+            yield index, _ours(course, submissions[index], reason)
 
 
 def _in_pool(
-    course: Course,
-    submissions: list[Submission],
-    indices: list[int],
-    workers: int,
-    force: bool,
-    verdicts: dict[int, Verdict],
-    progress: Progress,
-) -> list[int]:
-    """Fill in verdicts; returns the indices whose worker died."""
-    died = []
+    course: Course, submissions: list[Submission], indices: list[int], workers: int, force: bool, died: list[int]
+) -> Iterator[tuple[int, Verdict]]:
+    """New verdicts; the indices whose worker died go into ``died``."""
+    if not indices:
+        return
     with ProcessPoolExecutor(min(workers, len(indices)), mp_context=get_context("spawn"), initializer=_begin) as pool:
         waiting: dict[Future, int] = {}
         for index in indices:
             s = submissions[index]
             waiting[pool.submit(_grade_one, str(course.root), s.assignment, s.student, str(s.path), force)] = index
-        while waiting:
-            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in done:
-                index = waiting.pop(future)
-                submission = submissions[index]
-                try:
-                    verdicts[index] = Verdict.from_json(future.result())
-                except BrokenProcessPool:
-                    died.append(index)
-                    continue
-                except OSError:
-                    pool.shutdown(cancel_futures=True)
-                    raise
-                except Exception as error:  # a bug of ours in one submission must not stop the others
-                    verdicts[index] = _ours(course, submission, f"The grader failed: {type(error).__name__}: {error}")
-                progress.step(_line(submission, verdicts[index]))
-    return died
+        try:
+            while waiting:
+                done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in done:
+                    index = waiting.pop(future)
+                    try:
+                        yield index, Verdict.from_json(future.result())
+                    except BrokenProcessPool:
+                        died.append(index)
+                    except OSError:
+                        raise
+                    except Exception as error:  # a bug of ours in one submission must not stop the others
+                        reason = f"The grader failed: {type(error).__name__}: {error}"
+                        yield index, _ours(course, submissions[index], reason)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def kept_for(course: Course, assignment: Assignment, submission: Submission) -> Verdict | None:
@@ -195,28 +195,20 @@ def _ours(course: Course, submission: Submission, reason: str) -> Verdict:
     return verdict
 
 
-def _enter(course: Course, submissions: list[Submission], verdicts: list[Verdict], progress: Progress) -> list[str]:
-    """Let nbgrader write gradebook, autograded notebooks and feedback pages; returns what it could not do."""
-    new = [s for s in submissions if not (is_entered(course, s.student, s.assignment) and _pages_exist(course, s))]
-    progress.begin("Writing the gradebook", len(new))
-    problems = []
-    with quiet_logging():
-        api = open_api(course)
-        for submission in new:
-            try:
-                _enter_one(api, submission)
-                if latest_verdict(course, submission.student, submission.assignment) is not None:
-                    mark_entered(course, submission.student, submission.assignment)
-            except NbgraderError as error:
-                problems.append(f"{submission.student}: {error}")
-            progress.step("")
-    return problems
-
-
-def _enter_one(api: NbGraderAPI, submission: Submission) -> None:
+def _enter(course: Course, submission: Submission) -> str:
+    """Let nbgrader write the gradebook, the autograded notebook and the feedback page; returns what went wrong."""
+    if is_entered(course, submission.student, submission.assignment) and _pages_exist(course, submission):
+        return ""
     what = f"Entering {submission.assignment} of {submission.student}"
-    demand(api.autograde(submission.assignment, submission.student, force=True, create=True), what)
-    demand(api.generate_feedback(submission.assignment, submission.student, force=True), what)
+    try:
+        with quiet_logging():
+            api = open_api(course)
+            demand(api.autograde(submission.assignment, submission.student, force=True, create=True), what)
+            demand(api.generate_feedback(submission.assignment, submission.student, force=True), what)
+    except NbgraderError as error:
+        return str(error)
+    mark_entered(course, submission.student, submission.assignment)
+    return ""
 
 
 def _pages_exist(course: Course, submission: Submission) -> bool:

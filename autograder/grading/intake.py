@@ -9,6 +9,7 @@ import hashlib
 import re
 import shutil
 import zipfile
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -146,7 +147,7 @@ def _collect_one(
 
 
 def _keep_direct_submissions(course: Course, assignments: list[Assignment]) -> None:
-    """Move what somebody put straight into ``submitted/`` to ``received/``, from where it is collected like all else."""
+    """Move what somebody put straight into ``submitted/`` to ``received/``; it is collected from there."""
     for assignment in assignments:
         for folder in sorted(course.submitted_directory.glob(f"*/{assignment.name}")):
             student = folder.parent.name
@@ -219,6 +220,9 @@ def _in_zip(path: Path, called: str, inside: str, assignments: list[str], warnin
         is_link = (member.external_attr >> 16) & 0o170000 == 0o120000
         if member.is_dir() or not name.endswith(".ipynb") or IGNORED.search(name):
             continue
+        if member.flag_bits & 1:
+            warnings.append(f"{called}: {name} was not taken out: it is locked with a password.")
+            continue
         if is_link or member.file_size > MAX_BYTES or name.startswith("/") or ".." in PurePosixPath(name).parts:
             warnings.append(f"{called}: {name} was not taken out (a link, too large, or outside the archive).")
             continue
@@ -228,8 +232,12 @@ def _in_zip(path: Path, called: str, inside: str, assignments: list[str], warnin
             continue
 
         def read(member: zipfile.ZipInfo = member) -> bytes:
-            with zipfile.ZipFile(path) as archive:
-                return archive.read(member)
+            try:
+                with zipfile.ZipFile(path) as archive:
+                    return archive.read(member)
+            except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError):
+                warnings.append(f"{called}: {member.filename} is damaged and cannot be taken out.")
+                return b""
 
         remark = f"It came out of the zip file {path.name}."
         yield Arrived(named[0], f"{called}/{name}", read, path.stat().st_mtime, named[1], remark)

@@ -57,7 +57,7 @@ def mend(data: bytes, assignment: Assignment) -> Mended:
 def mend_notebook(notebook: NotebookNode, assignment: Assignment, repairs: list[str] | None = None) -> Mended:
     """Bring the cells of a readable notebook back to what the released one has, keeping the student's answers."""
     mended = Mended(notebook, repairs if repairs is not None else [])
-    _drop_outputs(mended)
+    _drop_extras(mended)
     match = _Match(mended, assignment.release)
     for step in _STEPS:
         step(match)
@@ -135,8 +135,9 @@ def _as_current_notebook(content: dict[str, Any], mended: Mended) -> NotebookNod
     if len(cells) > MAX_CELLS:
         raise Unreadable(f"the notebook has {len(cells)} cells; at most {MAX_CELLS} are read")
     metadata = content.get("metadata")
-    notebook = new_notebook(metadata=metadata if isinstance(metadata, dict) else {})
-    notebook.metadata.pop(UNREADABLE, None)  # the mark is ours to set
+    kernel = metadata.get("kernelspec") if isinstance(metadata, dict) else None
+    name = kernel.get("name") if isinstance(kernel, dict) else None
+    notebook = new_notebook(metadata={"kernelspec": {"name": name if isinstance(name, str) else ""}})
     seen: set[str] = set()
     for cell in cells:
         made = _as_cell(cell, seen)
@@ -158,10 +159,8 @@ def _as_cell(cell: Any, seen: set[str]) -> NotebookNode | None:
     source = source.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
     kind = {"code": "code", "markdown": "markdown", "raw": "raw", "heading": "markdown", "html": "markdown"}
     cell_type = kind.get(str(cell.get("cell_type")), "code")
-    metadata = cell.get("metadata") if isinstance(cell.get("metadata"), dict) else {}
-    made = getattr(nbformat.v4, f"new_{cell_type}_cell")(source=source, metadata=deepcopy(metadata))
-    if not isinstance(made.metadata.get("nbgrader", {}), dict):
-        del made.metadata["nbgrader"]
+    metadata = _kept_metadata(cell.get("metadata"))
+    made = getattr(nbformat.v4, f"new_{cell_type}_cell")(source=source, metadata=metadata)
     identity = cell.get("id")
     if isinstance(identity, str) and re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", identity) and identity not in seen:
         made.id = identity
@@ -169,8 +168,22 @@ def _as_cell(cell: Any, seen: set[str]) -> NotebookNode | None:
     return made
 
 
-def _drop_outputs(mended: Mended) -> None:
+def _kept_metadata(metadata: Any) -> dict[str, Any]:
+    """Of a cell's metadata what nbgrader wrote, as far as it may be that; all else could only trip what comes after."""
+    about = metadata.get("nbgrader") if isinstance(metadata, dict) else None
+    if not isinstance(about, dict):
+        return {}
+    plain = {k: v for k, v in about.items() if v is None or isinstance(v, (str, int, float, bool))}
+    return {"nbgrader": plain} if plain else {}
+
+
+def _drop_extras(mended: Mended) -> None:
+    """Take away what grading does not need: outputs, attachments, other metadata."""
     for cell in mended.notebook.cells:
+        cell.metadata = NotebookNode(_kept_metadata(cell.metadata))
+        if "nbgrader" in cell.metadata:
+            cell.metadata.nbgrader = NotebookNode(cell.metadata.nbgrader)
+        cell.pop("attachments", None)
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
 

@@ -1,6 +1,7 @@
 """From a mended notebook to a verdict: run it in a process of its own, and judge each task at its check cell."""
 
 import atexit
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ NOTEBOOK_SECONDS = 300.0
 MAX_RESTARTS = 8
 MAX_OUTPUT_BYTES = 1_000_000
 MAX_CELL_OUTPUT_BYTES = 200_000
+
+SHOWN = ("image/png", "image/jpeg", "text/plain")
+"""What is kept of a rich output: nothing that a page could run."""
 
 _sandbox: Sandbox | None = None
 
@@ -225,9 +229,9 @@ def clean_output(output: Any) -> dict[str, Any] | None:
         data = output.get("data")
         if not isinstance(data, dict):
             return None
-        texts = {str(k): v for k, v in data.items() if isinstance(v, str)}
+        shown = {kind: text for kind in SHOWN if isinstance(text := data.get(kind), str) and _is_shown(kind, text)}
         # Shown as display data in either case: an execute_result would count as points in stock nbgrader.
-        return {"output_type": "display_data", "data": texts, "metadata": {}}
+        return {"output_type": "display_data", "data": shown, "metadata": {}}
     if kind == "error":
         lines = output.get("traceback")
         trace = [str(line) for line in lines[:200]] if isinstance(lines, (list, tuple)) else []
@@ -238,6 +242,11 @@ def clean_output(output: Any) -> dict[str, Any] | None:
             "traceback": trace,
         }
     return {"output_type": "clear_output"} if kind == "clear_output" else None
+
+
+def _is_shown(kind: str, text: str) -> bool:
+    """Whether a text is what its kind says: an image is base64 and nothing else."""
+    return kind == "text/plain" or re.fullmatch(r"[A-Za-z0-9+/=\s]*", text) is not None
 
 
 def _size(output: dict[str, Any]) -> int:
