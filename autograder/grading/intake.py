@@ -218,12 +218,13 @@ def _in_zip(path: Path, called: str, inside: str, assignments: list[str], warnin
     for member in members:
         name = member.filename.replace("\\", "/")
         is_link = (member.external_attr >> 16) & 0o170000 == 0o120000
-        if member.is_dir() or not name.endswith(".ipynb") or IGNORED.search(name):
+        is_outside = name.startswith("/") or ".." in PurePosixPath(name).parts
+        if member.is_dir() or not name.endswith(".ipynb") or (IGNORED.search(name) and not is_outside):
             continue
         if member.flag_bits & 1:
             warnings.append(f"{called}: {name} was not taken out: it is locked with a password.")
             continue
-        if is_link or member.file_size > MAX_BYTES or name.startswith("/") or ".." in PurePosixPath(name).parts:
+        if is_link or is_outside or member.file_size > MAX_BYTES:
             warnings.append(f"{called}: {name} was not taken out (a link, too large, or outside the archive).")
             continue
         named = owner or _who_and_what(name, assignments)

@@ -137,7 +137,8 @@ def _as_current_notebook(content: dict[str, Any], mended: Mended) -> NotebookNod
     metadata = content.get("metadata")
     kernel = metadata.get("kernelspec") if isinstance(metadata, dict) else None
     name = kernel.get("name") if isinstance(kernel, dict) else None
-    notebook = new_notebook(metadata={"kernelspec": {"name": name if isinstance(name, str) else ""}})
+    notebook = new_notebook()
+    notebook.metadata["kernelspec"] = {"name": name if isinstance(name, str) else ""}
     seen: set[str] = set()
     for cell in cells:
         made = _as_cell(cell, seen)

@@ -1,0 +1,68 @@
+"""A released course to work in, and the sample class graded once for all tests that look at it."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbformat import NotebookNode
+
+from autograder.course import Assignment, Course
+from autograder.grading.demo import MadeUp, make_class, make_course
+from autograder.grading.grade import Graded, grade
+from autograder.grading.release import release
+
+ROOT = Path(__file__).resolve().parent.parent
+ASSIGNMENT = "06-attention"
+
+
+@dataclass(frozen=True)
+class GradedClass:
+    """The sample class and what became of it; look at it, do not change it."""
+
+    course: Course
+    assignment: Assignment
+    students: list[MadeUp]
+    graded: Graded
+
+    def report(self, student: str) -> dict[str, Any]:
+        """What one student got."""
+        return next(report for report in self.graded.reports if report["student"] == student)
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> GradedClass:
+    """The sample class, graded in a course folder of its own."""
+    course = make_course(Course.at(ROOT), tmp_path_factory.mktemp("class") / "course")
+    assignment = course.assignment(ASSIGNMENT)
+    students = make_class(course, assignment)
+    return GradedClass(course, assignment, students, grade(course, [assignment], workers=2))
+
+
+@pytest.fixture(scope="session")
+def released_course(tmp_path_factory: pytest.TempPathFactory) -> Course:
+    """A course with a gradebook and without submissions; look at it, do not change it."""
+    course = make_course(Course.at(ROOT), tmp_path_factory.mktemp("released") / "course")
+    release(course, course.assignment(ASSIGNMENT))
+    return course
+
+
+@pytest.fixture
+def course(released_course: Course, tmp_path: Path) -> Course:
+    """A released course without submissions, for one test alone."""
+    return Course.at(shutil.copytree(released_course.root, tmp_path / "course"))
+
+
+@pytest.fixture
+def assignment(course: Course) -> Assignment:
+    return course.assignment(ASSIGNMENT)
+
+
+def hand_in(course: Course, student: str, notebook: NotebookNode | bytes, name: str = "attention.ipynb") -> Path:
+    """Put a notebook, or any bytes, where a student's submission arrives."""
+    path = course.received_directory / student / ASSIGNMENT / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(notebook if isinstance(notebook, bytes) else nbformat.writes(notebook).encode())
+    return path
