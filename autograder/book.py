@@ -2,8 +2,9 @@
 
 The same file is the Sphinx extension that does what ``_config.yml`` cannot: it names the execution cache after
 a hash of our own code, brings MathJax from a pinned package and MathML for readers without JavaScript, counts
-chapters from ``first_chapter``, and links exercise notebooks. So plain ``jupyter-book build book --config _config.yml --path-output build -W -n --keep-going``
-builds the very same book.
+chapters from ``first_chapter``, and links exercise notebooks. So the command itself builds the very same book::
+
+    jupyter-book build book --config _config.yml --path-output build -W -n --keep-going
 """
 
 import hashlib
@@ -79,14 +80,14 @@ def _finish(app: Sphinx, exception: Exception | None) -> None:
     for page in Path(app.outdir).rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         text = re.sub(r'<link rel="preload" as="font"[^>]*>', "", text)
-        text = text.replace("<html ", '<html data-theme="light" ', 1)
+        text = text.replace('data-theme="auto"', 'data-theme="light"', 1)
         text = text.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
         page.write_text(text, encoding="utf-8")
 
 
 # Without JavaScript MathJax never comes: hide the source of a formula, though not its number, and show the MathML.
 _WITHOUT_JAVASCRIPT = """<noscript><style>
-span.math { display: none } div.math { font-size: 0 } div.math .eqno { font-size: 1rem }
+span.math { display: none !important } div.math { font-size: 0 } div.math .eqno { font-size: 1rem }
 </style></noscript>"""
 
 
@@ -104,6 +105,11 @@ def _append_mathml(visit: Callable[[Any, nodes.Element], None], as_block: bool) 
             raise
 
     return visit_and_append
+
+
+def _render_formulas_twice(app: Sphinx) -> None:
+    app.registry.html_inline_math_renderers["mathjax"] = (_append_mathml(mathjax.html_visit_math, False), None)
+    app.registry.html_block_math_renderers["mathjax"] = (_append_mathml(mathjax.html_visit_displaymath, True), None)
 
 
 def _prepare_pages(
@@ -147,8 +153,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_role("exercise", ExerciseNotebook())
     app.connect("config-inited", _configure, priority=100)
     _count_from_first_chapter()
-    app.registry.html_inline_math_renderers["mathjax"] = (_append_mathml(mathjax.html_visit_math, False), None)
-    app.registry.html_block_math_renderers["mathjax"] = (_append_mathml(mathjax.html_visit_displaymath, True), None)
+    app.connect("builder-inited", _render_formulas_twice)
     app.connect("html-page-context", _prepare_pages)
     app.connect("build-finished", _finish)
     return {"version": "1", "parallel_read_safe": True}

@@ -362,7 +362,7 @@ def test_a_page_is_accessible(browser, origins, name: str, width: int, theme: st
 
 @browser_test
 @pytest.mark.parametrize("origin", ["file", "http"])
-def test_without_javascript_text_pictures_and_answers_are_there(browser, origins, origin: str) -> None:
+def test_without_javascript_text_pictures_formulas_and_answers_are_there(browser, origins, origin: str) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 900}, java_script_enabled=False)
     page = context.new_page()
     page.goto(f"{origins[origin]}/attention.html", wait_until="load")
@@ -373,6 +373,10 @@ def test_without_javascript_text_pictures_and_answers_are_there(browser, origins
         picture.scroll_into_view_if_needed()
         assert picture.is_visible()
         assert picture.evaluate("image => image.naturalWidth") > 0
+    formulas = page.locator("article math")
+    assert formulas.count() >= page.locator("article .math").count() > 0
+    assert page.locator("#equation-eq-softmax + noscript math").is_visible()
+    assert not page.locator("span.math").first.is_visible()
     answers = page.locator("#check-yourself details")
     assert answers.count() >= 4
     for answer in answers.all():
