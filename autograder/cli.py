@@ -152,7 +152,8 @@ def check(
 def _check_once(course: Any, notebook: Path, as_json: bool) -> bool:
     from autograder.checking.given import HOME_SEED
     from autograder.course import CourseError
-    from autograder.grading.mend import Unreadable, mend
+    from autograder.grading.mend import mend
+    from autograder.grading.reading import Unreadable
     from autograder.grading.run import judge_notebook
 
     assignment = next((a for a in course.assignments.values() if a.release_path.name == notebook.name), None)

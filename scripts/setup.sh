@@ -34,5 +34,5 @@ fi
 
 [ -x .venv/bin/python ] || { echo "Making .venv ..."; "$python" -m venv .venv; }
 echo "Installing the packages of requirements.lock (a few minutes the first time) ..."
-.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+.venv/bin/python -m pip install --disable-pip-version-check -r requirements.lock
+.venv/bin/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from autograder.course import Assignment, Course, nbgrader_metadata, read_notebook
 from autograder.grading.intake import Submission, collect
-from autograder.grading.mend import MAX_CELLS, Unreadable, mend
+from autograder.grading.mend import mend
+from autograder.grading.reading import MAX_CELLS, Unreadable
 
 Cells = list[dict[str, Any]]
 

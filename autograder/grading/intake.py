@@ -20,7 +20,8 @@ import nbformat
 
 from autograder.course import Assignment, Course, nbgrader_metadata
 from autograder.grading.files import read_json, write_atomically, write_json
-from autograder.grading.mend import MAX_BYTES, UNREADABLE, Unreadable, mend, unanswered
+from autograder.grading.mend import UNREADABLE, mend, unanswered
+from autograder.grading.reading import MAX_BYTES, Unreadable
 
 MAX_ZIP_FILES = 20_000
 MAX_ZIP_BYTES = 4 << 30

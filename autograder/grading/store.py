@@ -96,8 +96,9 @@ def keep_verdict(course: Course, student: str, assignment: Assignment, key: str,
 def mark_entered(course: Course, student: str, assignment: str) -> None:
     """Note that nbgrader has entered this verdict in the gradebook."""
     path = verdict_path(course, student, assignment)
-    record: dict[str, Any] = read_json(path)
-    write_json(path, {**record, "entered": record["key"]})
+    record = read_json(path)
+    if isinstance(record, dict) and "key" in record:
+        write_json(path, {**record, "entered": record["key"]})
 
 
 def is_entered(course: Course, student: str, assignment: str) -> bool:
