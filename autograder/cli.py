@@ -15,6 +15,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -66,7 +67,7 @@ def plain_errors() -> Iterator[None]:
 
 
 def _fail(sentence: str, code: int = 1) -> NoReturn:
-    err.print(sentence, markup=False, highlight=False)
+    err.print(sentence, markup=False, highlight=False, soft_wrap=True)
     sys.exit(code)
 
 
@@ -119,12 +120,16 @@ def tasks(names: Names = None, course: CourseOption = None, as_json: Json = Fals
     if as_json:
         _print_json({"tasks": listed})
         return
-    table = Table("assignment", "task", "asks for", "points", "minutes", "difficulty")
-    for record in listed:
-        asks = "\n".join(asked["signature"] for asked in record["asks_for"]) or "[dim]a written answer[/]"
-        dots = "●" * (record["difficulty"] or 0)
-        table.add_row(record["assignment"], record["task"], asks, f"{record['points']:g}", str(record["minutes"]), dots)
-    out.print(table)
+    for assignment_name in dict.fromkeys(str(record["assignment"]) for record in listed):
+        table = Table(title=assignment_name, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for column in ("task", "points", "min", "difficulty"):
+            table.add_column(column, no_wrap=True)
+        table.add_column("asks for", overflow="fold")
+        for record in (r for r in listed if r["assignment"] == assignment_name):
+            asks = "\n".join(asked["signature"] for asked in record["asks_for"]) or "[dim]a written answer[/]"
+            dots = "●" * (record["difficulty"] or 0)
+            table.add_row(record["task"], f"{record['points']:g}", str(record["minutes"]), dots, asks)
+        out.print(table)
 
 
 @app.command()
@@ -152,14 +157,16 @@ def check(
 def _check_once(course: Any, notebook: Path, as_json: bool) -> bool:
     from autograder.checking.given import HOME_SEED
     from autograder.course import CourseError
+    from autograder.grading.intake import recognize
     from autograder.grading.mend import mend
     from autograder.grading.reading import Unreadable
     from autograder.grading.run import judge_notebook
 
-    assignment = next((a for a in course.assignments.values() if a.release_path.name == notebook.name), None)
-    if assignment is None:
+    assignment_name = recognize(notebook.name, notebook.read_bytes, course.assignments.values())
+    if assignment_name is None:
         named = ", ".join(a.release_path.name for a in course.assignments.values())
         raise CourseError(f"{notebook.name} is not the notebook of an assignment. There are: {named}.")
+    assignment = course.assignment(assignment_name)
     with err.status("Starting ...") as status:
         try:
             mended = mend(notebook.read_bytes(), assignment)
@@ -177,22 +184,14 @@ def _check_once(course: Any, notebook: Path, as_json: bool) -> bool:
 
 
 def _print_report(report: dict[str, Any]) -> None:
-    table = Table(title=f"{report['assignment']}: {report['score']:g} of {report['max_score']:g} points")
-    for column in ("", "task", "points", "what is to be done"):
-        table.add_column(column)
+    out.print(f"[bold]{report['assignment']}: {report['score']:g} of {report['max_score']:g} points[/]")
     for name, task in report["tasks"].items():
-        points = (
-            f"{task['max_score']:g} by hand" if task["score"] is None else f"{task['score']:g}/{task['max_score']:g}"
-        )
-        table.add_row(MARKS.get(task["status"], "[red]✗[/]"), name, points, _literal(task["message"]))
-    out.print(table)
+        points = "by hand" if task["score"] is None else f"{task['score']:g}/{task['max_score']:g}"
+        out.print(f"{MARKS.get(task['status'], '[red]✗[/]')} {name}  [dim]{points}[/]", highlight=False)
+        if task["message"]:
+            out.print(Padding(Text(task["message"]), (0, 0, 0, 4)))
     for line in [*report["repairs"], *report["notes"]]:
         out.print(f"- {line}", markup=False, highlight=False)
-
-
-def _literal(text: str) -> Text:
-    """Text as it is: brackets in it are no markup."""
-    return Text(text)
 
 
 @app.command()
@@ -379,23 +378,23 @@ def _telling(status: Any, assignment: str) -> Callable[[str], None]:
 
 
 def _print_audit(records: list[dict[str, Any]]) -> None:
-    table = Table(title="Audit", caption="distances in tolerances: right answers ≪ 1 ≪ mistakes")
-    columns = ("stub fails", "solved", "mistakes named", "others accepted", "mutants alive", "right", "wrong", "s")
-    table.add_column("task")
-    for column in columns:
-        table.add_column(column, justify="right")
+    caption = "right, wrong: how far right answers and mistakes are from the worked answer, in tolerances"
+    table = Table(title="Audit", caption=caption, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("task", overflow="fold")
+    for column in ("stub", "solved", "named", "accepted", "alive", "right", "wrong", "s"):
+        table.add_column(column, justify="right", no_wrap=True)
     for record in records:
         named = sum(m["caught"] and m["named"] for m in record["misconceptions"])
         accepted = sum(a["accepted"] for a in record["alternatives"])
         table.add_row(
             record["task"],
-            "yes" if record["stub_fails"] else "[red]no[/]",
+            "fails" if record["stub_fails"] else "[red]passes[/]",
             "yes" if record["solution_passes"] else "[red]no[/]",
             f"{named}/{len(record['misconceptions'])}",
             f"{accepted}/{len(record['alternatives'])}",
             f"{len(record['survivors'])}/{record['mutants']}",
-            f"{record['widest_answer']:.2g}" if record["widest_answer"] is not None else "",
-            f"{record['closest_mistake']:.3g}" if record["closest_mistake"] is not None else "",
+            f"{record['widest_answer']:.1g}" if record["widest_answer"] is not None else "",
+            f"{record['closest_mistake']:.0f}" if record["closest_mistake"] is not None else "",
             f"{record['seconds']:.1f}",
         )
     out.print(table)

@@ -8,6 +8,7 @@ outcome; and when at most 5 % of the mutants of the worked answer survive, each 
 import math
 import secrets
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -110,7 +111,8 @@ class _Audit:
             names = self.worked.namespace(self.task, answer)
         except Exception:  # the answer of a mutant may raise anything when its cell is run
             names = {}
-        return judge(self.task, LocalTransport(names), self.points, seed, worked=self.worked, seconds=seconds)
+        with warnings.catch_warnings(action="ignore"):
+            return judge(self.task, LocalTransport(names), self.points, seed, worked=self.worked, seconds=seconds)
 
     def _seeds(self) -> tuple[bytes, bytes]:
         return HOME_SEED, self.fresh

@@ -7,6 +7,7 @@ import ast
 import contextlib
 import io
 import symtable
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,7 +53,7 @@ class Worked:
         names: dict[str, Any] = {"__name__": "__main__"}
         for index in self._needed(task, answer or ""):
             source = answer if answer is not None and index == replaced else self._source(index)
-            with contextlib.redirect_stdout(io.StringIO()):
+            with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(action="ignore"):
                 exec(compile(source, f"<cell {index}>", "exec"), names)
         return names
 

@@ -97,7 +97,7 @@ def collect(
     for arrived in _all_arrived(course.received_directory, names, warnings):
         if student is not None and arrived.student != student:
             continue
-        assignment = arrived.assignment or _recognize(arrived, assignments)
+        assignment = arrived.assignment or recognize(arrived.name, arrived.data, assignments)
         if assignment is None:
             warnings.append(f"{arrived.path} is of no assignment that is known; it was left in received/.")
         elif assignment in {a.name for a in assignments}:
@@ -269,13 +269,13 @@ def _is_name(student: str) -> bool:
     return bool(re.fullmatch(r"[\w.@+-]{1,100}", student)) and not student.startswith(".")
 
 
-def _recognize(arrived: Arrived, assignments: Iterable[Assignment]) -> str | None:
-    """The assignment that a notebook belongs to: by its file's name, else by the ids in it."""
+def recognize(name: str, data: Callable[[], bytes], assignments: Iterable[Assignment]) -> str | None:
+    """The assignment that a notebook belongs to: by its file's name, else by the ids in it; None if by neither."""
     assignments = list(assignments)
     for assignment in assignments:
-        if assignment.notebook_name in arrived.name or assignment.name in arrived.name:
+        if assignment.notebook_name in name or assignment.name in name:
             return assignment.name
-    text = arrived.data().decode("utf-8", "replace")
+    text = data().decode("utf-8", "replace")
     counts = {
         a.name: sum(f'"{nbgrader_metadata(c)["grade_id"]}"' in text for c in a.release.cells if nbgrader_metadata(c))
         for a in assignments
