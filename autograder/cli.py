@@ -143,15 +143,26 @@ def check(
     if not notebook.exists():
         _fail(f"There is no notebook {notebook}.", 2)
     opened = _course(course)
-    passed = _check_once(opened, notebook, as_json)
+    passed = _check_once(opened, notebook, as_json) if not watch else _check_patiently(opened, notebook, as_json)
     if watch:
         from watchfiles import watch as changes
 
         err.print(f"Watching {notebook}; Ctrl-C ends it.", markup=False)
         for _ in changes(notebook.parent, watch_filter=lambda _, path: Path(path).name == notebook.name):
             if notebook.exists():
-                passed = _check_once(opened, notebook, as_json)
+                passed = _check_patiently(opened, notebook, as_json)
     raise typer.Exit(0 if passed else 1)
+
+
+def _check_patiently(course: Any, notebook: Path, as_json: bool) -> bool:
+    """Check a notebook that is being worked on: one that is half saved is said to be so, and waited for."""
+    from autograder.course import CourseError
+
+    try:
+        return _check_once(course, notebook, as_json)
+    except CourseError as error:
+        err.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        return False
 
 
 def _check_once(course: Any, notebook: Path, as_json: bool) -> bool:

@@ -5,6 +5,8 @@ import fcntl
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,48 @@ def test_tasks_lists_what_the_notebooks_ask_for(released_course: Course) -> None
     listed = json.loads(run("tasks", "--course", str(released_course.root), "--json").stdout)["tasks"]
     assert sum(t["points"] for t in listed) == 100
     assert all(t["asks_for"] and t["minutes"] and t["difficulty"] in (1, 2, 3) for t in listed if not t["manual"])
+
+
+def test_any_nbgrader_course_directory_with_our_solutions_can_be_graded(course: Course, tmp_path: Path) -> None:
+    """nbgrader's own folder names, no configuration, the notebook put straight into submitted/."""
+    plain = tmp_path / "plain"
+    source = course.assignment(ASSIGNMENT).solution_path
+    for folder in (plain / "source" / ASSIGNMENT, plain / "submitted" / "zoe" / ASSIGNMENT):
+        folder.mkdir(parents=True)
+        (folder / source.name).write_bytes(source.read_bytes())
+    done = run("grade", "--course", str(plain), "--json")
+    (report,) = json.loads(done.stdout)["submissions"]
+    assert (done.returncode, report["score"], report["manual_max_score"]) == (0, 90, 10)
+    assert (plain / "received" / "zoe" / ASSIGNMENT / source.name).read_bytes() == source.read_bytes()
+
+
+def test_check_watch_checks_again_when_the_notebook_is_saved(course: Course, tmp_path: Path) -> None:
+    notebook = tmp_path / "attention.ipynb"
+    notebook.write_bytes(course.assignment(ASSIGNMENT).release_path.read_bytes())
+    program = str(Path(sys.executable).parent / "autograder")
+    with (tmp_path / "out").open("w") as out, (tmp_path / "err").open("w") as err:
+        command = [program, "check", str(notebook), "--watch", "--course", str(course.root)]
+        watching = subprocess.Popen(command, stdout=out, stderr=err)
+    told = lambda name: (tmp_path / name).read_text()  # noqa: E731
+    try:
+        wait_until(lambda: "Watching" in told("err"))
+        assert ": 0 of 90 points" in told("out")
+        wait_until(lambda: "cannot be read" in told("err"), meanwhile=lambda: notebook.write_text("{"))
+        notebook.write_bytes(course.assignment(ASSIGNMENT).solution_path.read_bytes())
+        wait_until(lambda: ": 90 of 90 points" in told("out"))
+        assert watching.poll() is None
+    finally:
+        watching.terminate()
+        watching.wait(10)
+
+
+def wait_until(
+    condition: Callable[[], bool], meanwhile: Callable[[], object] = lambda: None, seconds: float = 90
+) -> None:
+    """Wait for something to come true, doing something every half second."""
+    for _ in range(int(2 * seconds)):
+        if condition():
+            return
+        meanwhile()
+        time.sleep(0.5)
+    raise AssertionError(f"it did not come true in {seconds} seconds")

@@ -33,8 +33,15 @@ def configure(config: Config) -> None:
     config.Autograde.autograde_preprocessors = AUTOGRADE
     config.HTMLExporter.sanitize_html = True
     config.HTMLExporter.filters = {"markdown2html": "autograder.grading.pages.safe_markdown2html"}
+    prepare_environment()
+
+
+def prepare_environment() -> None:
+    """Let nbgrader find what it looks for in the environment: our templates, and the command alembic.
+
+    It calls alembic for a new gradebook, also where no virtual environment is activated.
+    """
     _put_first("JUPYTER_PATH", str(TEMPLATES))
-    # nbgrader calls the command alembic for a new gradebook, also where no environment is activated.
     _put_first("PATH", str(Path(sys.executable).parent))
 
 

@@ -14,7 +14,7 @@ from nbgrader.coursedir import CourseDirectory
 from traitlets.config import Config
 
 from autograder.course import Course
-from autograder.grading.configuration import configure
+from autograder.grading.configuration import configure, prepare_environment
 
 _ERROR_LINE = re.compile(r"[\w.]*(Error|Exception)\b")
 
@@ -49,6 +49,7 @@ def database_url(course: Course) -> str:
 
 def open_gradebook(course: Course) -> Gradebook:
     """The gradebook; use it in a ``with`` block."""
+    prepare_environment()
     return Gradebook(database_url(course), course.config.get("CourseDirectory", {}).get("course_id", ""))
 
 

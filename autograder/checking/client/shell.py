@@ -1,7 +1,6 @@
 """Runs a notebook's cells as a kernel would, in this process, and hands on what they put out."""
 
 import io
-import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +8,8 @@ from typing import Any
 from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
+
+INLINE = "module://matplotlib_inline.backend_inline"
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -86,7 +87,6 @@ class _Stream(io.TextIOBase):
 
 def make_shell(emit: Emit) -> CellShell:
     """A shell that sends everything it and its cells put out to ``emit``."""
-    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     shell = CellShell.instance(display_pub_class=_Publisher, displayhook_class=_Hook, colors="nocolor")
     shell.emit = emit
     sys.stdout = _Stream("stdout", emit)
@@ -96,6 +96,11 @@ def make_shell(emit: Emit) -> CellShell:
 
 
 def _draw_figures_inline(shell: CellShell) -> None:
+    """Let figures come out as images under their cell, as in a notebook."""
+    import matplotlib
+    import matplotlib.pyplot as plt
     from matplotlib_inline.backend_inline import configure_inline_support
 
-    configure_inline_support(shell, os.environ["MPLBACKEND"])
+    plt.switch_backend(INLINE)
+    matplotlib.interactive(True)
+    configure_inline_support(shell, INLINE)
