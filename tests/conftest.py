@@ -1,6 +1,7 @@
 """A released course to work in, and the sample class graded once for all tests that look at it."""
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import nbformat
 import pytest
 from nbformat import NotebookNode
+from playwright.sync_api import Browser, sync_playwright
 
 from autograder.course import Assignment, Course
 from autograder.grading.demo import MadeUp, make_class, make_course
@@ -66,3 +68,21 @@ def hand_in(course: Course, student: str, notebook: NotebookNode | bytes, name: 
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(notebook if isinstance(notebook, bytes) else nbformat.writes(notebook).encode())
     return path
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A Chromium, one for all tests: a second one cannot be started beside it."""
+    executable = shutil.which("chromium")
+    if executable is None:
+        pytest.fail(
+            "Chromium is missing: install it with `sudo apt-get install chromium`, or leave the browser tests out with "
+            "WIC_SKIP_BROWSER=1.",
+            pytrace=False,
+        )
+    quiet = ("background-networking", "component-update", "sync", "gpu")
+    arguments = ["--no-sandbox", "--no-first-run", *(f"--disable-{name}" for name in quiet)]
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=executable, args=arguments)
+        yield running
+        running.close()

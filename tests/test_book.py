@@ -263,31 +263,6 @@ def test_the_recipe_of_the_reversal_gives_what_its_log_says() -> None:
 
 
 browser_test = pytest.mark.skipif(os.environ.get("WIC_SKIP_BROWSER") == "1", reason="WIC_SKIP_BROWSER=1")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
-
-
-@pytest.fixture(scope="session")
-def browser(build_log: str):
-    executable = shutil.which("chromium")
-    if executable is None:
-        pytest.fail(
-            "Chromium is missing: install it with `sudo apt-get install chromium`, or leave the browser tests out with "
-            "WIC_SKIP_BROWSER=1.",
-            pytrace=False,
-        )
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from conftest import GradedClass
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from autograder.course import Course
 from autograder.grading.formgrader import command
@@ -25,17 +25,6 @@ from autograder.grading.gradebook import open_gradebook
 pytestmark = pytest.mark.skipif(
     os.environ.get("WIC_SKIP_BROWSER") == "1", reason="WIC_SKIP_BROWSER=1: there is no Chromium here"
 )
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    assert chromium, "Chromium is missing: apt-get install chromium, or set WIC_SKIP_BROWSER=1"
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield running
-        running.close()
 
 
 class Watched:
