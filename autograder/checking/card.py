@@ -41,6 +41,8 @@ def check_card(verdict: TaskVerdict, has_more_hints: bool = False) -> Card:
         footer = f'Stuck? hint("{verdict.task}") gives a hint.'
     if verdict.status == "grader-error":
         groups = [([], verdict.message, "")]
+    if verdict.carried:
+        groups = [([], say_carried(verdict), ""), *groups]
     body = "".join(_group_html(names, message, detail) for names, message, detail in groups)
     if passed and passed < total:
         good = ", ".join(case.name for case in verdict.cases if case.passed)
@@ -98,7 +100,19 @@ def progress_card(verdicts: Sequence[TaskVerdict]) -> Card:
     return Card(html, "\n".join([f"[{'█' * filled}{'·' * (20 - filled)}] {title}", *lines]))
 
 
+def say_carried(verdict: TaskVerdict) -> str:
+    """Why a task got better points than its answer alone."""
+    names = [f"`{name}`" for name in verdict.carried]
+    listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return (
+        f"A mistake costs its points once: with the right {listed} in the place of yours, this answer gets "
+        f"{verdict.score:g} of {verdict.max_score:g} points."
+    )
+
+
 def _title(verdict: TaskVerdict, passed: int, total: int) -> str:
+    if verdict.carried and verdict.status == "passed":
+        return f"{_MARKS[True]} {verdict.task}: right, but for an earlier mistake"
     if verdict.status == "passed":
         return (
             f"{_MARKS[True]} {verdict.task}: all {total} cases pass" if total > 1 else f"{_MARKS[True]} {verdict.task}"

@@ -204,14 +204,15 @@ class ProcessTransport:
 
     Args:
         connection: the wire to it.
+        kind_of_death: asked once the process is gone: the kind of failure that this is.
 
     Attributes:
         broken: why nothing more can be asked of it, once that is so.
     """
 
-    def __init__(self, connection: Connection, on_output: Callable[[Any], None] = lambda _: None) -> None:
+    def __init__(self, connection: Connection, kind_of_death: Callable[[], str] = lambda: "died") -> None:
         self._connection = connection
-        self._on_output = on_output
+        self._kind_of_death = kind_of_death
         self.broken: dict[str, Any] | None = None
 
     def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -221,11 +222,11 @@ class ProcessTransport:
             seconds = request["seconds"]
             limit = None if seconds is None else seconds + GRACE_SECONDS
             self._connection.send({"request": request}, timeout=limit)
-            return self._connection.receive_reply(limit, self._on_output)
+            return self._connection.receive_reply(limit, lambda output: None)
         except TimeoutError:
             self.broken = _broken("timeout", f"{request['seconds']:g}")
         except (EOFError, OSError):
-            self.broken = _broken("died", "")
+            self.broken = _broken(self._kind_of_death(), "")
         except WireError as error:
             self.broken = _broken("unreadable", str(error))
         return self.broken

@@ -34,6 +34,8 @@ class TaskVerdict:
     Attributes:
         score: points, or None where a person must grade (``manual``, ``grader-error``).
         message: the sentence or two that a good teacher would say; empty if all is well.
+        carried: the earlier tasks that lost points too and with whose worked answers this one was graded again, for
+            better points: a mistake costs its points once.
     """
 
     task: str
@@ -43,10 +45,12 @@ class TaskVerdict:
     message: str = ""
     seconds: float = 0.0
     cases: tuple[CaseVerdict, ...] = ()
+    carried: tuple[str, ...] = ()
 
     @staticmethod
     def from_json(record: dict[str, Any]) -> "TaskVerdict":
-        return TaskVerdict(**{**record, "cases": tuple(CaseVerdict(**case) for case in record["cases"])})
+        cases = tuple(CaseVerdict(**case) for case in record["cases"])
+        return TaskVerdict(**{**record, "cases": cases, "carried": tuple(record["carried"])})
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,7 @@ class Verdict:
                     "max_score": task.max_score,
                     "status": task.status,
                     "message": task.message,
+                    "carried": list(task.carried),
                     "seconds": round(task.seconds, 3),
                 }
                 for name, task in self.tasks.items()

@@ -1,6 +1,7 @@
 """From a mended notebook to a verdict: run it in a process of its own, and judge each task at its check cell."""
 
 import atexit
+import contextlib
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +16,8 @@ from autograder.checking.student import ProcessTransport
 from autograder.checking.tasks import Task, tasks_of
 from autograder.checking.verdict import TaskVerdict, Verdict
 from autograder.course import Assignment, GradedCell, graded_cells, nbgrader_metadata
-from autograder.grading.sandbox import Sandbox, SandboxError, Session
+from autograder.grading.carry import Retrial, plan_retrial, with_better_points
+from autograder.grading.sandbox import Sandbox, SandboxError, Session, is_unsafe
 
 CELL_SECONDS = 60.0
 NOTEBOOK_SECONDS = 300.0
@@ -26,32 +28,38 @@ MAX_CELL_OUTPUT_BYTES = 200_000
 SHOWN = ("image/png", "image/jpeg", "text/plain")
 """What is kept of a rich output: nothing that a page could run."""
 
-_sandbox: Sandbox | None = None
+_sandboxes: dict[bool, Sandbox] = {}
 
 
-def open_session() -> Session:
+def open_session(confined: bool = True) -> Session:
     """A fresh child of this worker's preloaded process, which is started at the first use and after it was killed.
+
+    Args:
+        confined: shut in, unless grading was told to do without; at home, never.
 
     Raises:
         SandboxError: if it cannot be started.
     """
-    global _sandbox
-    if _sandbox is not None:
+    confined = confined and not is_unsafe()
+    there = _sandboxes.get(confined)
+    if there is not None:
         try:
-            return _sandbox.open()
+            return there.open()
         except SandboxError:
-            _sandbox.close()
-    _sandbox = Sandbox()
-    atexit.register(_sandbox.close)
-    return _sandbox.open()
+            there.close()
+            atexit.unregister(there.close)
+    _sandboxes[confined] = Sandbox(confined)
+    atexit.register(_sandboxes[confined].close)
+    return _sandboxes[confined].open()
 
 
 def judge_notebook(
     notebook: NotebookNode,
     assignment: Assignment,
     seed: bytes,
-    on_task: Callable[[str], None] | None = None,
+    on_task: Callable[[str], None] = lambda task: None,
     reveal: bool = False,
+    at_home: bool = False,
 ) -> Verdict:
     """Run a mended notebook and judge each task at its check cell, on the names as they are then.
 
@@ -60,27 +68,43 @@ def judge_notebook(
         seed: of the inputs: the home seed, or the course's secret one.
         on_task: told the id of each task before it is judged.
         reveal: let the cases show expected values, for the instructor's eyes.
+        at_home: a student's own notebook on the student's own machine: not shut in, and no points carried forward.
 
     Returns:
         the verdict. It never raises for a student's fault; what is ours gives ``grader-error``.
     """
-    run = _Run(notebook, assignment, seed, on_task or (lambda _: None), reveal)
+    run = _Run(notebook, assignment, seed, on_task, reveal, at_home)
     try:
         run.everything()
     except SandboxError as error:
         run.give_up(str(error))
-    return run.verdict()
+    verdict = run.verdict()
+    if at_home:
+        return verdict
+    retrial = plan_retrial(notebook, assignment, verdict)
+    if retrial is None:
+        return verdict
+    again = _Run(notebook, assignment, seed, on_task, retrial=retrial)
+    with contextlib.suppress(SandboxError):
+        again.everything()
+    return with_better_points(verdict, again.verdicts, retrial)
 
 
 @dataclass
 class _Run:
-    """One notebook on its way through, restarted behind a cell that ends or hangs its process."""
+    """One notebook on its way through, restarted behind a cell that ends or hangs its process.
+
+    Attributes:
+        retrial: given for the second run, of which nothing is kept but points.
+    """
 
     notebook: NotebookNode
     assignment: Assignment
     seed: bytes
     on_task: Callable[[str], None]
-    reveal: bool
+    reveal: bool = False
+    at_home: bool = False
+    retrial: Retrial | None = None
     verdicts: dict[str, TaskVerdict] = field(default_factory=dict)
     outputs: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -96,7 +120,7 @@ class _Run:
     def everything(self) -> None:
         """Go through the notebook, in as many processes as it takes."""
         for attempt in range(MAX_RESTARTS + 1):
-            with open_session() as session:
+            with open_session(confined=not self.at_home) as session:
                 if self._go(session):
                     return
             if attempt == MAX_RESTARTS:
@@ -123,17 +147,19 @@ class _Run:
 
     def _go(self, session: Session) -> bool:
         """Run on from where the last process ended; False if this one ended too."""
-        for index in range(len(self.notebook.cells)):
+        last = len(self.notebook.cells) if self.retrial is None else self.retrial.last + 1
+        for index in range(last):
             cell = self.notebook.cells[index]
             if cell.cell_type != "code" or index in self.skipped:
                 continue
             task_id = self._task_at(cell)
+            alive = True
             if task_id is None:
                 alive = self._run_cell(session, index, cell.source, is_new=index >= self.done)
-            elif index >= self.done:
-                alive = self._judge(session, index, task_id)
-            else:
-                continue
+            elif index >= self.done and (self.retrial is None or task_id in self.retrial.wanted):
+                alive = self._judge(session, task_id)
+            if alive and self.retrial is not None:
+                alive = self._put_right(session, self.retrial.worked.get(index, ()))
             self.done = max(self.done, index + 1)
             if not alive:
                 if task_id is None:
@@ -142,6 +168,16 @@ class _Run:
             if time.monotonic() > self.deadline:
                 self.notes.append(f"Cut off after {NOTEBOOK_SECONDS:g} seconds, at cell {index + 1}.")
                 return True
+        return True
+
+    def _put_right(self, session: Session, sources: Sequence[str]) -> bool:
+        """Run the worked answer, behind the check cell of a task that lost points."""
+        try:
+            for source in sources:
+                session.connection.send({"run": source}, timeout=CELL_SECONDS)
+                session.connection.receive_reply(CELL_SECONDS, lambda output: None)
+        except (EOFError, OSError, WireError):
+            return False
         return True
 
     def _task_at(self, cell: NotebookNode) -> str | None:
@@ -165,14 +201,17 @@ class _Run:
         except TimeoutError:
             self._say_cut_off(index, "CellTimeout", f"this cell did not finish within {CELL_SECONDS:g} seconds")
         except (EOFError, OSError):
-            self._say_cut_off(index, "ProcessEnded", "this cell ended the notebook's process")
+            if session.ran_out_of_memory():
+                self._say_cut_off(index, "MemoryError", "this cell took more memory than a notebook may have")
+            else:
+                self._say_cut_off(index, "ProcessEnded", "this cell ended the notebook's process")
         except WireError:
             self._say_cut_off(index, "ProcessEnded", "this cell sent what is not an output")
         return False
 
-    def _judge(self, session: Session, index: int, task_id: str) -> bool:
+    def _judge(self, session: Session, task_id: str) -> bool:
         self.on_task(task_id)
-        transport = ProcessTransport(session.connection)
+        transport = ProcessTransport(session.connection, lambda: "memory" if session.ran_out_of_memory() else "died")
         graded = self.graded[task_id]
         if task_id in self.tasks:
             verdict = judge(

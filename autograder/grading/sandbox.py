@@ -1,7 +1,9 @@
-"""Where the student's code runs: a process of its own that holds nothing of ours but the student's half.
+"""Where the student's code runs: a process that holds nothing of ours but the student's half, shut in.
 
-This is the one place that decides how that process is confined. It is given a staged folder with an allow-list of
-our files as its only way to the package ``autograder``, an empty environment and a working directory of its own.
+This is the one place that decides how that process is confined. A preloaded process is started inside bubblewrap, as
+an ordinary user, with all namespaces its own, no network, and nothing to see but what :mod:`autograder.grading.visible`
+lists. For each notebook it forks a child, which shuts itself in once more (:mod:`autograder.checking.client.confine`).
+Where there is no bubblewrap there is no sandbox, and grading refuses, unless somebody says ``--unsafe``.
 """
 
 import json
@@ -13,41 +15,71 @@ import sys
 import sysconfig
 import tempfile
 import threading
+import time
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
-from autograder.checking.client.wire import Connection
+from autograder.checking.client.confine import OUT_OF_MEMORY, Limits
+from autograder.checking.client.wire import Connection, WireError
+from autograder.grading.cgroups import ControlGroup, make_control_group
+from autograder.grading.visible import CLIENT, SITE, hidden, interpreter, links, visible
 
 PACKAGE = Path(__file__).resolve().parent.parent
 STUDENTS_HALF = ("__init__.py", "data", "checking/__init__.py", "checking/client")
 """What of our package a student's process may see; all else (reference, tasks, grading, solutions) it cannot import."""
 
+UNSAFE = "AUTOGRADER_UNSAFE"
+"""Set to 1 in the environment, grading does without a sandbox; ``--unsafe`` sets it for its own run."""
+
 START_SECONDS = 120.0
+END_SECONDS = 10.0
+PRELOADED_BYTES = 1 << 30
+NOBODY = 65534
 
 
 class SandboxError(Exception):
     """The student's process could not be started; nobody's answer is to blame."""
 
 
+def is_unsafe() -> bool:
+    """Whether grading was told to do without a sandbox."""
+    return os.environ.get(UNSAFE) == "1"
+
+
 class Sandbox:
     """A preloaded process that makes a fresh child for each notebook. Use it in a ``with`` block.
+
+    Args:
+        confined: whether it and its children are shut in; at home, where a student runs a notebook of their own, not.
+        limits: what one notebook may use, if it is confined; by default :class:`Limits` as it stands.
 
     Raises:
         SandboxError: if it does not start.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, confined: bool = True, limits: Limits | None = None) -> None:
+        self.confined = confined
+        self.control_group: ControlGroup | None = None
         self._folder = Path(tempfile.mkdtemp(prefix="words-in-context-"))
         self._lock = threading.Lock()
+        self._ended: dict[int, int] = {}
+        self._unread = b""
         try:
             stage_students_half(self._folder / "client")
             (self._folder / "work").mkdir()
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            ours, theirs = socket.socketpair()
             self._log = (self._folder / "log").open("w+")
+            command = (
+                self._confined_command(theirs.fileno(), limits or Limits())
+                if confined
+                else _plain_command(theirs.fileno())
+            )
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-S", "-m", "autograder.checking.client.preload", str(theirs.fileno())],
+                command,
                 pass_fds=[theirs.fileno()],
-                env=_environment(self._folder),
+                env=_environment(self._folder, confined),
                 cwd=self._folder / "work",
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -62,39 +94,59 @@ class Sandbox:
             raise
 
     def open(self) -> "Session":
-        """A fresh child, ready to run a notebook."""
+        """A fresh child, shut in and ready to run a notebook.
+
+        Raises:
+            SandboxError: if there is none to be had.
+        """
+        started = time.perf_counter()
         ours, theirs = socket.socketpair()
         with self._lock:
             try:
-                socket.send_fds(self._control, [b'{"open": 1}'], [theirs.fileno()])
+                socket.send_fds(self._control, [b'{"open": 1}\n'], [theirs.fileno()])
                 pid = self._receive("pid")
             except OSError as error:
                 raise SandboxError(f"The process for students' code is gone: {error}.") from error
             finally:
                 theirs.close()
-        return Session(self, pid, Connection(ours))
+        session = Session(self, pid, Connection(ours))
+        try:
+            session.connection.receive_reply(START_SECONDS, lambda output: None)
+        except (OSError, EOFError, WireError) as error:
+            session.close()
+            raise SandboxError(f"A process for a notebook could not be shut in: {self._last_words()}") from error
+        session.seconds_to_ready = time.perf_counter() - started
+        return session
 
-    def kill(self, pid: int) -> None:
-        """End a child and what it started."""
+    def end(self, pid: int) -> int | None:
+        """End a child and all that it started, and wait until none of it is left.
+
+        Returns:
+            its exit status as ``waitpid`` gives it; None if the preloaded process is gone, and its children with it.
+        """
         with self._lock:
             try:
-                self._control.send(json.dumps({"kill": pid}).encode())
-            except OSError:
-                return  # the preloaded process is gone, and its children with it
+                self._control.sendall(json.dumps({"kill": pid}).encode() + b"\n")
+                self._control.settimeout(END_SECONDS)
+                while pid not in self._ended:
+                    self._receive("ended")
+            except (OSError, SandboxError):
+                self._stop()
+                return None
+            finally:
+                self._control.settimeout(START_SECONDS)
+            return self._ended.pop(pid)
 
     def close(self) -> None:
         """End the process and remove its folder."""
         if hasattr(self, "_control"):
             self._control.close()
         if hasattr(self, "_process"):
-            self._process.terminate()
-            try:
-                self._process.wait(5)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            self._stop()
         if hasattr(self, "_log"):
             self._log.close()
+        if self.control_group:
+            self.control_group.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self) -> "Sandbox":
@@ -105,20 +157,71 @@ class Sandbox:
     ) -> None:
         self.close()
 
+    def _stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
     def _receive(self, wanted: str) -> int:
-        """The next message of a kind; notices of children that ended are passed over."""
+        """The next message of a kind; how children ended is noted on the way."""
         while True:
+            line, newline, rest = self._unread.partition(b"\n")
+            if newline:
+                self._unread = rest
+                message = json.loads(line)
+                if "ended" in message:
+                    self._ended[message["ended"]] = message["status"]
+                if wanted in message:
+                    return int(message[wanted])
+                continue
             try:
-                message = self._control.recv(1 << 16)
+                chunk = self._control.recv(1 << 16)
             except TimeoutError:
-                message = b""
-            if not message:
-                self._log.seek(0)
-                told = self._log.read().strip().splitlines()[-1:] or ["it said nothing"]
-                raise SandboxError(f"The process for students' code did not start: {told[0]}")
-            told_json = json.loads(message)
-            if wanted in told_json:
-                return int(told_json[wanted])
+                chunk = b""
+            if not chunk:
+                raise SandboxError(f"The process for students' code did not start: {self._last_words()}")
+            self._unread += chunk
+
+    def _last_words(self) -> str:
+        self._log.seek(0)
+        return (self._log.read().strip().splitlines() or ["it said nothing"])[-1]
+
+    def _confined_command(self, control: int, limits: Limits) -> list[str]:
+        """How to start the preloaded process inside bubblewrap.
+
+        Root starts it by way of a staging folder, in which an ordinary user can reach what it may see: the
+        interpreter may well lie in root's own home.
+
+        Raises:
+            SandboxError: if there is no bubblewrap.
+        """
+        bubblewrap = shutil.which("bwrap")
+        if sys.platform != "linux" or bubblewrap is None:
+            raise SandboxError(
+                "There is no sandbox here for students' code: it needs Linux and bubblewrap (apt-get install "
+                "bubblewrap). `autograder doctor` says more; --unsafe grades without, if you trust every notebook."
+            )
+        seen = [*visible(), (str(self._folder / "client"), CLIENT)]
+        is_root = os.geteuid() == 0
+        staging = self._folder / "seen"
+        if is_root:
+            staging.mkdir()
+            self._folder.chmod(0o711)
+        places = [str(staging / str(i)) if is_root else source for i, (source, _) in enumerate(seen)]
+        python = [interpreter(), *_PRELOAD, str(control), json.dumps(asdict(limits))]
+        self.control_group = make_control_group(PRELOADED_BYTES + limits.memory, 2 * limits.processes)
+        plan: dict[str, Any] = {
+            "command": [bubblewrap, *_bubblewrap_options(places, [place for _, place in seen]), "--", *python],
+            "groups": self.control_group.joined_by if self.control_group else [],
+            "user": NOBODY if is_root else None,
+            "staging": str(staging),
+            "sources": [(source, place) for (source, _), place in zip(seen, places, strict=True)],
+        }
+        launcher = self._folder / "client" / PACKAGE.name / "checking" / "client" / "confine.py"
+        return [sys.executable, "-I", "-S", str(launcher), "launch", json.dumps(plan)]
 
 
 class Session:
@@ -126,12 +229,28 @@ class Session:
 
     Attributes:
         connection: the wire to the child.
+        seconds_to_ready: from asking for the child to its being shut in.
     """
 
     def __init__(self, sandbox: Sandbox, pid: int, connection: Connection) -> None:
         self._sandbox = sandbox
         self._pid = pid
+        self._status: int | None = None
+        self._is_open = True
         self.connection = connection
+        self.seconds_to_ready = 0.0
+
+    def close(self) -> None:
+        """End the child and all that it started."""
+        if self._is_open:
+            self._is_open = False
+            self.connection.close()
+            self._status = self._sandbox.end(self._pid)
+
+    def ran_out_of_memory(self) -> bool:
+        """Whether the child, which is ended by this, was stopped because it took too much memory."""
+        self.close()
+        return self._status is not None and os.waitstatus_to_exitcode(self._status) == OUT_OF_MEMORY
 
     def __enter__(self) -> "Session":
         return self
@@ -139,8 +258,7 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.connection.close()
-        self._sandbox.kill(self._pid)
+        self.close()
 
 
 def stage_students_half(folder: Path) -> None:
@@ -154,22 +272,44 @@ def stage_students_half(folder: Path) -> None:
             shutil.copy(source, target)
 
 
+_PRELOAD = ("-P", "-S", "-m", "autograder.checking.client.preload")
+"""Without the site module (-S) no .pth file is read, by which an editable install would bring in all of ours."""
+
+
+def _plain_command(control: int) -> list[str]:
+    return [sys.executable, *_PRELOAD, str(control)]
+
+
+def _bubblewrap_options(sources: list[str], places: list[str]) -> list[str]:
+    """A read-only system in namespaces of its own (bwrap(1)); the root and ``/dev`` are made read-only last."""
+    options = ["--unshare-user", "--unshare-all", "--cap-drop", "ALL", "--die-with-parent", "--new-session"]
+    for source, place in zip(sources, places, strict=True):
+        options += ["--ro-bind", source, place]
+    for name, target in links():
+        options += ["--symlink", target, name]
+    for folder in hidden():
+        options += ["--tmpfs", folder, "--remount-ro", folder]
+    options += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--chdir", "/tmp"]
+    return [*options, "--remount-ro", "/dev", "--remount-ro", "/"]
+
+
 def _site_packages() -> list[str]:
     return list(dict.fromkeys(sysconfig.get_path(kind) for kind in ("purelib", "platlib")))
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def _environment(folder: Path, confined: bool) -> dict[str, str]:
     """What the student's process finds in its environment: nothing of the grader's."""
-    home = str(folder / "work")
+    home = "/tmp" if confined else str(folder / "work")
+    paths = [CLIENT, SITE] if confined else [str(folder / "client"), *_site_packages()]
     return {
         "PATH": os.defpath,
         "HOME": home,
+        "USER": "student",
         "TMPDIR": home,
         "IPYTHONDIR": home,
         "MPLCONFIGDIR": home,
         "LANG": "C.UTF-8",
-        # Without the site module (-S) no .pth file is read, by which an editable install would bring in all of ours.
-        "PYTHONPATH": os.pathsep.join([str(folder / "client"), *_site_packages()]),
+        "PYTHONPATH": os.pathsep.join(paths),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONHASHSEED": "0",
         **{f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")},

@@ -1,8 +1,9 @@
 """The untrusted end of grading: a process that has torch loaded and forks one child for each notebook.
 
-Started as ``python -m autograder.checking.client.preload CONTROL_FD``. Over the control socket come requests, each
-with the wire to be used by a new child; back go the child's process id and, when it ends, how it ended. The child
-runs cells and answers a :class:`~autograder.checking.client.workbench.Workbench`'s requests until its wire closes.
+Started as ``python -m autograder.checking.client.preload CONTROL_FD [LIMITS]``. Over the control socket come requests,
+a line of JSON each, with the wire to be used by a new child; back go the child's process id and, when it ends, how it
+ended. The child shuts itself in, if limits are given, says that it is ready, runs cells and answers a
+:class:`~autograder.checking.client.workbench.Workbench`'s requests until its wire closes.
 """
 
 import gc
@@ -12,7 +13,10 @@ import select
 import signal
 import socket
 import sys
+from functools import partial
 from typing import Any
+
+from autograder.checking.client.confine import Limits, run_confined
 
 
 def preload() -> None:
@@ -46,6 +50,7 @@ def serve_notebook(stream: socket.socket) -> None:
     from autograder.checking.client.workbench import Workbench
 
     torch.set_num_threads(1)
+    _discard_standard_streams()
     connection = Connection(stream)
 
     def emit(output: dict[str, Any]) -> None:
@@ -56,6 +61,7 @@ def serve_notebook(stream: socket.socket) -> None:
 
     shell = make_shell(emit)
     workbench = Workbench(shell.user_ns, interruptible=False)
+    connection.send({"reply": "ready"})
     while True:
         try:
             message = connection.receive()
@@ -71,11 +77,10 @@ def serve_notebook(stream: socket.socket) -> None:
 def main() -> None:
     """Load everything, say so, and fork a child for every wire that comes."""
     control = socket.socket(fileno=int(sys.argv[1]))
+    limits = Limits(**json.loads(sys.argv[2])) if len(sys.argv) > 2 else None
     preload()
-    threads = len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 1
-    if threads != 1:
-        raise SystemExit(f"{threads} threads before the first fork; a child of this process would hang")
-    control.sendall(json.dumps({"ready": os.getpid()}).encode())
+    _demand_one_thread()
+    _say(control, ready=os.getpid())
     ended, wake = os.pipe()
     os.set_blocking(ended, False)
     os.set_blocking(wake, False)
@@ -90,16 +95,28 @@ def main() -> None:
             message, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 4)
             if not message:
                 return
-            request = json.loads(message)
-            if "kill" in request:
-                _kill(request["kill"])
-            else:
-                pid = _fork_child(control, descriptors[0], (ended, wake))
-                os.close(descriptors[0])
-                control.sendall(json.dumps({"pid": pid}).encode())
+            for request in map(json.loads, message.splitlines()):
+                if "kill" in request:
+                    _kill(request["kill"], limits is not None)
+                else:
+                    _demand_one_thread()
+                    pid = _fork_child(control, descriptors[0], (ended, wake), limits)
+                    os.close(descriptors[0])
+                    _say(control, pid=pid)
 
 
-def _fork_child(control: socket.socket, wire: int, own: tuple[int, int]) -> int:
+def _say(control: socket.socket, **message: int) -> None:
+    control.sendall(json.dumps(message).encode() + b"\n")
+
+
+def _demand_one_thread() -> None:
+    """A child of a process with several threads would hang on the locks that these held."""
+    threads = len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 1
+    if threads != 1:
+        raise SystemExit(f"{threads} threads before a fork; a child of this process would hang")
+
+
+def _fork_child(control: socket.socket, wire: int, own: tuple[int, int], limits: Limits | None) -> int:
     pid = os.fork()
     if pid:
         return pid
@@ -111,13 +128,23 @@ def _fork_child(control: socket.socket, wire: int, own: tuple[int, int]) -> int:
         for descriptor in own:
             os.close(descriptor)
         os.setsid()
-        nothing = os.open(os.devnull, os.O_RDWR)
-        for descriptor in (0, 1, 2):
-            os.dup2(nothing, descriptor)
-        serve_notebook(socket.socket(fileno=wire))
-        status = 0
+        work = partial(serve_notebook, socket.socket(fileno=wire))
+        if limits is None:
+            work()
+            status = 0
+        else:
+            status = run_confined(limits, work)
+    except BaseException as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
     finally:
         os._exit(status)
+
+
+def _discard_standard_streams() -> None:
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nothing, descriptor)
+    os.close(nothing)
 
 
 def _report_ended(control: socket.socket) -> None:
@@ -128,14 +155,15 @@ def _report_ended(control: socket.socket) -> None:
             return
         if not pid:
             return
-        control.sendall(json.dumps({"ended": pid, "status": status}).encode())
+        _say(control, ended=pid, status=status)
 
 
-def _kill(pid: int) -> None:
-    """End a child and all that it started in its own session."""
-    for end in (os.killpg, os.kill):
+def _kill(pid: int, is_supervised: bool) -> None:
+    """End a child and all that it started: by its supervisor, or else by its session."""
+    ends = [(os.kill, signal.SIGTERM)] if is_supervised else [(os.killpg, signal.SIGKILL), (os.kill, signal.SIGKILL)]
+    for end, how in ends:
         try:
-            end(pid, signal.SIGKILL)
+            end(pid, how)
         except (ProcessLookupError, PermissionError):
             continue
 
