@@ -1,4 +1,4 @@
-"""The command ``autograder``: release, check, collect, grade, explain, audit, tasks, demo, formgrader.
+"""The command ``autograder``: release, check, collect, grade, explain, audit, tasks, doctor, demo, formgrader.
 
 Results go to standard output, progress to standard error. What takes torch is imported inside the commands, so that
 help comes at once.
@@ -32,6 +32,10 @@ Names = Annotated[list[str] | None, typer.Argument(metavar="[ASSIGNMENT]...", he
 CourseOption = Annotated[
     Path | None, typer.Option("--course", metavar="DIR", help="The course directory; by default the one you are in.")
 ]
+Unsafe = Annotated[
+    bool,
+    typer.Option("--unsafe", help="Grade without a sandbox, if you trust every notebook as you trust yourself."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 MARKS = {
     "passed": "[green]✓[/]",
@@ -60,7 +64,7 @@ def plain_errors() -> Iterator[None]:
             _fail("The disk is full. Make room and run the same command again; nothing was lost.")
         _fail(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
     except Exception as error:
-        known = ("CourseError", "CourseBusy", "NbgraderError", "SandboxError", "TaskError")
+        known = ("CourseError", "CourseBusy", "NbgraderError", "SandboxError", "NoSandbox", "TaskError")
         if type(error).__name__ not in known:
             raise
         _fail(str(error))
@@ -73,6 +77,18 @@ def _fail(sentence: str, code: int = 1) -> NoReturn:
 
 def _print_json(document: Any) -> None:
     print(json.dumps(document, ensure_ascii=False, indent=1))
+
+
+def _protect(unsafe: bool) -> None:
+    """Make sure of the sandbox before any student's code is run, or note that it is to be done without."""
+    import os
+
+    from autograder.grading.sandbox import UNSAFE, demand_sandbox
+
+    if unsafe:
+        os.environ[UNSAFE] = "1"
+        err.print("[yellow]Without a sandbox:[/] the notebooks' code runs with your rights.")
+    demand_sandbox()
 
 
 def _course(folder: Path | None) -> Any:
@@ -184,7 +200,11 @@ def _check_once(course: Any, notebook: Path, as_json: bool) -> bool:
         except Unreadable as error:
             raise CourseError(f"{notebook} cannot be read: {error}.") from error
         verdict = judge_notebook(
-            mended.notebook, assignment, HOME_SEED, on_task=lambda task: status.update(f"Checking {task} ...")
+            mended.notebook,
+            assignment,
+            HOME_SEED,
+            on_task=lambda task: status.update(f"Checking {task} ..."),
+            at_home=True,
         )
     report = verdict.report(None, mended.repairs)
     if as_json:
@@ -249,6 +269,7 @@ def grade(
     student: Annotated[str | None, typer.Option("--student", metavar="ID", help="Only this student.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each core.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Grade again what is graded already.")] = False,
+    unsafe: Unsafe = False,
     as_json: Json = False,
 ) -> None:
     """Collect, grade in parallel, and let nbgrader write the gradebook and the feedback pages.
@@ -258,6 +279,7 @@ def grade(
     from autograder.grading.grade import grade as grade_all
 
     opened = _course(course)
+    _protect(unsafe)
     with _live_progress() as progress:
         graded = grade_all(opened, opened.selected(names or []), student, workers, force, progress)
     if as_json:
@@ -336,11 +358,13 @@ def explain(
     task: Annotated[str, typer.Argument(help="The task's id.")],
     assignment: Annotated[str | None, typer.Option(help="If more than one assignment has a task of this name.")] = None,
     course: CourseOption = None,
+    unsafe: Unsafe = False,
     as_json: Json = False,
 ) -> None:
     """Replay a verdict, for an appeal: what was kept, and what the same seed gives now."""
     from autograder.grading.explain import explain as explain_one
 
+    _protect(unsafe)
     with err.status("Replaying ..."):
         told = explain_one(_course(course), student, task, assignment)
     if as_json:
@@ -420,7 +444,13 @@ def demo(
     from autograder.grading.demo import make_class, make_course
     from autograder.grading.files import only_run
     from autograder.grading.grade import grade as grade_all
+    from autograder.grading.sandbox import NoSandbox
 
+    try:
+        _protect(unsafe=False)
+    except NoSandbox as error:
+        err.print(f"{error}\nThe sample class is of our own making, so that it is graded all the same.", markup=False)
+        _protect(unsafe=True)
     source = _course(None)
     root = source.root / "build" / "demo"
     root.parent.mkdir(exist_ok=True)
@@ -458,14 +488,49 @@ def _link(path: Path) -> str:
 
 
 @app.command()
+def doctor(course: CourseOption = None, as_json: Json = False) -> None:
+    """Say what protection this machine gives, tried from inside the sandbox. Exits with 1 if it falls short."""
+    from dataclasses import asdict
+
+    from autograder.course import CourseError
+    from autograder.grading.doctor import examine, is_protected
+
+    try:
+        opened = _course(course)
+    except CourseError:
+        if course is not None:
+            raise
+        opened = None
+    with err.status("") as status:
+        findings = examine(opened, lambda step: status.update(f"{step} ..."))
+    protected = is_protected(findings)
+    if as_json:
+        _print_json({"protected": protected, "findings": [asdict(finding) for finding in findings]})
+        raise typer.Exit(0 if protected else 1)
+    marks = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[dim]·[/]"}
+    table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
+    for finding in findings:
+        table.add_row(marks[finding.ok], f"[bold]{finding.name}[/]", Text(finding.text))
+    out.print(table)
+    out.print(
+        "\nStudents' code is shut in here."
+        if protected
+        else "\n[red]Students' code is not safely shut in here.[/] Mend what is marked ✗, and run this again."
+    )
+    raise typer.Exit(0 if protected else 1)
+
+
+@app.command()
 def formgrader(
     course: CourseOption = None,
     port: Annotated[int, typer.Option(help="The port of the Jupyter server.")] = 8899,
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+    unsafe: Unsafe = False,
 ) -> None:
     """Open nbgrader's formgrader on a course; without --course, on the sample class if it was graded."""
     from autograder.grading.formgrader import serve
 
+    _protect(unsafe)
     source = _course(course)
     sample = source.root / "build" / "demo"
     opened = _course(sample) if course is None and (sample / "gradebook.db").exists() else source

@@ -18,11 +18,14 @@ if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
     exit 1
 fi
 
-if ! command -v chromium >/dev/null; then
-    if ! may_install || ! install chromium; then
-        echo "Missing: chromium. The tests in a browser are skipped (apt-get install chromium)." >&2
+for wanted in "bwrap bubblewrap Grading refuses without a sandbox" "chromium chromium The tests in a browser are skipped"; do
+    read -r program package without <<<"$wanted"
+    if ! command -v "$program" >/dev/null; then
+        if ! may_install || ! install "$package"; then
+            echo "Missing: $program. $without (apt-get install $package)." >&2
+        fi
     fi
-fi
+done
 
 if ! "$python" -c 'import ensurepip' 2>/dev/null; then
     venv_package=$("$python" -c 'import sys; print("python3.%d-venv" % sys.version_info[1])')

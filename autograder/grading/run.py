@@ -17,7 +17,7 @@ from autograder.checking.tasks import Task, tasks_of
 from autograder.checking.verdict import TaskVerdict, Verdict
 from autograder.course import Assignment, GradedCell, graded_cells, nbgrader_metadata
 from autograder.grading.carry import Retrial, plan_retrial, with_better_points
-from autograder.grading.sandbox import Sandbox, SandboxError, Session, is_unsafe
+from autograder.grading.sandbox import NoSandbox, Sandbox, SandboxError, Session, is_unsafe
 
 CELL_SECONDS = 60.0
 NOTEBOOK_SECONDS = 300.0
@@ -72,10 +72,15 @@ def judge_notebook(
 
     Returns:
         the verdict. It never raises for a student's fault; what is ours gives ``grader-error``.
+
+    Raises:
+        NoSandbox: if this machine gives none.
     """
     run = _Run(notebook, assignment, seed, on_task, reveal, at_home)
     try:
         run.everything()
+    except NoSandbox:
+        raise
     except SandboxError as error:
         run.give_up(str(error))
     verdict = run.verdict()

@@ -33,6 +33,7 @@ STUDENTS_HALF = ("__init__.py", "data", "checking/__init__.py", "checking/client
 UNSAFE = "AUTOGRADER_UNSAFE"
 """Set to 1 in the environment, grading does without a sandbox; ``--unsafe`` sets it for its own run."""
 
+_WHAT_NOW = "`autograder doctor` says more; --unsafe grades without a sandbox, if you trust every notebook."
 START_SECONDS = 120.0
 END_SECONDS = 10.0
 PRELOADED_BYTES = 1 << 30
@@ -41,6 +42,33 @@ NOBODY = 65534
 
 class SandboxError(Exception):
     """The student's process could not be started; nobody's answer is to blame."""
+
+
+class NoSandbox(SandboxError):
+    """This machine gives no sandbox; the message says what is missing."""
+
+
+def demand_sandbox() -> None:
+    """Try whether students' code can be shut in here, which takes a moment.
+
+    Raises:
+        NoSandbox: if it cannot, and grading was not told to do without.
+    """
+    if is_unsafe():
+        return
+    with tempfile.TemporaryDirectory(prefix="words-in-context-") as folder:
+        stage_students_half(Path(folder) / "client")
+        command, group = _confined_command(Path(folder), ["/bin/true"], Limits())
+        try:
+            tried = subprocess.run(command, capture_output=True, text=True, env={"PATH": os.defpath}, timeout=30)
+        except subprocess.TimeoutExpired as error:
+            raise NoSandbox(f"bubblewrap does not answer here. {_WHAT_NOW}") from error
+        finally:
+            if group:
+                group.close()
+    if tried.returncode:
+        told = (tried.stderr.strip().splitlines() or [f"exit status {tried.returncode}"])[-1]
+        raise NoSandbox(f"Students' code cannot be shut in here ({told}). {_WHAT_NOW}")
 
 
 def is_unsafe() -> bool:
@@ -71,11 +99,11 @@ class Sandbox:
             (self._folder / "work").mkdir()
             ours, theirs = socket.socketpair()
             self._log = (self._folder / "log").open("w+")
-            command = (
-                self._confined_command(theirs.fileno(), limits or Limits())
-                if confined
-                else _plain_command(theirs.fileno())
-            )
+            command = [sys.executable, *_PRELOAD, str(theirs.fileno())]
+            if confined:
+                limits = limits or Limits()
+                inside = [interpreter(), *_PRELOAD, str(theirs.fileno()), json.dumps(asdict(limits))]
+                command, self.control_group = _confined_command(self._folder, inside, limits)
             self._process = subprocess.Popen(
                 command,
                 pass_fds=[theirs.fileno()],
@@ -189,40 +217,6 @@ class Sandbox:
         self._log.seek(0)
         return (self._log.read().strip().splitlines() or ["it said nothing"])[-1]
 
-    def _confined_command(self, control: int, limits: Limits) -> list[str]:
-        """How to start the preloaded process inside bubblewrap.
-
-        Root starts it by way of a staging folder, in which an ordinary user can reach what it may see: the
-        interpreter may well lie in root's own home.
-
-        Raises:
-            SandboxError: if there is no bubblewrap.
-        """
-        bubblewrap = shutil.which("bwrap")
-        if sys.platform != "linux" or bubblewrap is None:
-            raise SandboxError(
-                "There is no sandbox here for students' code: it needs Linux and bubblewrap (apt-get install "
-                "bubblewrap). `autograder doctor` says more; --unsafe grades without, if you trust every notebook."
-            )
-        seen = [*visible(), (str(self._folder / "client"), CLIENT)]
-        is_root = os.geteuid() == 0
-        staging = self._folder / "seen"
-        if is_root:
-            staging.mkdir()
-            self._folder.chmod(0o711)
-        places = [str(staging / str(i)) if is_root else source for i, (source, _) in enumerate(seen)]
-        python = [interpreter(), *_PRELOAD, str(control), json.dumps(asdict(limits))]
-        self.control_group = make_control_group(PRELOADED_BYTES + limits.memory, 2 * limits.processes)
-        plan: dict[str, Any] = {
-            "command": [bubblewrap, *_bubblewrap_options(places, [place for _, place in seen]), "--", *python],
-            "groups": self.control_group.joined_by if self.control_group else [],
-            "user": NOBODY if is_root else None,
-            "staging": str(staging),
-            "sources": [(source, place) for (source, _), place in zip(seen, places, strict=True)],
-        }
-        launcher = self._folder / "client" / PACKAGE.name / "checking" / "client" / "confine.py"
-        return [sys.executable, "-I", "-S", str(launcher), "launch", json.dumps(plan)]
-
 
 class Session:
     """One notebook in one child process. Use it in a ``with`` block; leaving it ends the child.
@@ -276,8 +270,39 @@ _PRELOAD = ("-P", "-S", "-m", "autograder.checking.client.preload")
 """Without the site module (-S) no .pth file is read, by which an editable install would bring in all of ours."""
 
 
-def _plain_command(control: int) -> list[str]:
-    return [sys.executable, *_PRELOAD, str(control)]
+def _confined_command(folder: Path, inside: list[str], limits: Limits) -> tuple[list[str], ControlGroup | None]:
+    """How to run a command inside bubblewrap, and the control group that it will join.
+
+    Root starts it by way of a staging folder, in which an ordinary user can reach what it may see: the interpreter
+    may well lie in root's own home.
+
+    Args:
+        folder: holds the student's half in ``client``.
+
+    Raises:
+        NoSandbox: if there is no bubblewrap.
+    """
+    bubblewrap = shutil.which("bwrap")
+    if sys.platform != "linux" or bubblewrap is None:
+        missing = "bubblewrap is not installed (apt-get install bubblewrap)" if sys.platform == "linux" else "no Linux"
+        raise NoSandbox(f"There is no sandbox for students' code here: {missing}. {_WHAT_NOW}")
+    seen = [*visible(), (str(folder / "client"), CLIENT)]
+    is_root = os.geteuid() == 0
+    staging = folder / "seen"
+    if is_root:
+        staging.mkdir()
+        folder.chmod(0o711)
+    places = [str(staging / str(i)) if is_root else source for i, (source, _) in enumerate(seen)]
+    group = make_control_group(PRELOADED_BYTES + limits.memory, 2 * limits.processes)
+    plan: dict[str, Any] = {
+        "command": [bubblewrap, *_bubblewrap_options(places, [place for _, place in seen]), "--", *inside],
+        "groups": group.joined_by if group else [],
+        "user": NOBODY if is_root else None,
+        "staging": str(staging),
+        "sources": [(source, place) for (source, _), place in zip(seen, places, strict=True)],
+    }
+    launcher = folder / "client" / PACKAGE.name / "checking" / "client" / "confine.py"
+    return [sys.executable, "-I", "-S", str(launcher), "launch", json.dumps(plan)], group
 
 
 def _bubblewrap_options(sources: list[str], places: list[str]) -> list[str]:
