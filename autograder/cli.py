@@ -15,6 +15,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -259,7 +260,7 @@ def _short(path: str) -> str:
 
 def _warn(warnings: list[str]) -> None:
     for warning in warnings:
-        err.print(f"[yellow]Note:[/] {warning}", highlight=False)
+        err.print(f"[yellow]Note:[/] {escape(warning)}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -281,7 +282,7 @@ def grade(
     opened = _course(course)
     _protect(unsafe)
     with _live_progress() as progress:
-        graded = grade_all(opened, opened.selected(names or []), student, workers, force, progress)
+        graded = grade_all(opened, opened.selected(names or []), student, workers, force, progress=progress)
     if as_json:
         _print_json({"submissions": graded.reports, "warnings": graded.warnings})
     else:
@@ -350,6 +351,79 @@ def _points(task: dict[str, Any]) -> str:
         return MARKS[task["status"]]
     color = {"passed": "green", "partial": "yellow", "missing": "dim"}.get(task["status"], "red")
     return f"[{color}]{round(task['score'], 1):g}[/]"
+
+
+@app.command()
+def export(
+    form: Annotated[str, typer.Argument(metavar="FORMAT", help="canvas, moodle, csv or gradescope.")],
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[ASSIGNMENT]...", help="All that are graded if none is named.")
+    ] = None,
+    course: CourseOption = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="A file or a folder; by default the course's exports/.")
+    ] = None,
+    roster: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What Canvas or Moodle exported; its ids and columns are kept."),
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ASSIGNMENT=NAME", help="The other system's column of an assignment."),
+    ] = None,
+    identifier: Annotated[
+        str | None, typer.Option(metavar="KIND", help="Moodle's: username, email or idnumber.")
+    ] = None,
+    feedback: Annotated[bool, typer.Option("--feedback", help="With a column of feedback (moodle, csv).")] = False,
+    include_ungraded: Annotated[
+        bool, typer.Option("--include-ungraded", help="Also points of submissions that a person must still grade.")
+    ] = False,
+    missing_as_zero: Annotated[
+        bool, typer.Option("--missing-as-zero", help="0 points where nothing was handed in.")
+    ] = False,
+    scale: Annotated[bool, typer.Option("--scale", help="Scale scores to the roster's points possible.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write scores for Canvas, Moodle, Gradescope or a spreadsheet. What is not ready is left blank, and listed."""
+    from autograder.grading.export import FORMATS, Options, graded_gradebook
+    from autograder.grading.export import export as export_scores
+
+    if form not in FORMATS:
+        _fail(f"There is no format {form!r}. There are: {', '.join(FORMATS)}.", 2)
+    opened = _course(course)
+    columns = dict(_named_column(text) for text in column or [])
+    options = Options(roster, columns, identifier, feedback, include_ungraded, missing_as_zero, scale)
+    with err.status("Exporting ...") as status, graded_gradebook(opened) as gradebook:
+        exported = export_scores(
+            opened, gradebook, form, names or [], output, options, lambda what: status.update(f"Writing {what} ...")
+        )
+    if as_json:
+        _print_json(exported.to_json())
+        return
+    here = Path.cwd()
+    files = [str(path.relative_to(here) if path.is_relative_to(here) else path) for path in exported.files]
+    _list_some(f"Scores of {exported.students} students written to", files, most=3)
+    reasons = dict.fromkeys(record["reason"] for record in exported.left_blank)
+    for reason in reasons:
+        blank = [r for r in exported.left_blank if r["reason"] == reason]
+        _list_some(f"Left blank, {reason}", [f"{r['student']} ({r['assignment']})" for r in blank])
+    _list_some("Not in the roster", exported.unmatched if roster else [])
+    _list_some("Only in the roster", exported.roster_only)
+    _warn(exported.warnings)
+
+
+def _named_column(text: str) -> tuple[str, str]:
+    assignment, equals, name = text.partition("=")
+    if not (assignment and equals and name):
+        _fail(f"--column takes ASSIGNMENT=NAME, not {text!r}.", 2)
+    return assignment, name
+
+
+def _list_some(heading: str, names: list[str], most: int = 8) -> None:
+    """A heading and the first of some names."""
+    if names:
+        more = f" and {len(names) - most} more (--json lists all)" if len(names) > most else ""
+        out.print(f"{heading}: {', '.join(names[:most])}{more}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
