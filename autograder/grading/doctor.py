@@ -194,9 +194,9 @@ def _judge(ok: bool, name: str, good: str, bad: str) -> Finding:
 def _resources(course: Course | None) -> list[Finding]:
     cores, memory = os.cpu_count() or 1, psutil.virtual_memory()
     fits = memory.available // (WORKER_MEMORY + Limits().memory)
-    enough = (
-        None if fits >= cores else f" That is enough for {max(fits, 1)} at their limit: use --workers {max(fits, 1)}."
-    )
+    room = f"{cores} cores, {memory.available / 2**30:.0f} GiB of memory free: {cores} workers by default."
+    if fits < cores:
+        room += f" Notebooks at their limit leave room for {max(fits, 1)}: use --workers {max(fits, 1)}."
     folder = course.root if course is not None else Path.cwd()
     free = shutil.disk_usage(folder).free
     return [

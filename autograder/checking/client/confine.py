@@ -83,6 +83,8 @@ def run_confined(limits: Limits, work: Callable[[], None]) -> int:
             os.close(said)
             work()
             status = 0
+        except BaseException as error:
+            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         finally:
             os._exit(status)
     os.close(said)
