@@ -1,5 +1,6 @@
 """The sample class: known mistakes get known points, and nobody is talked round."""
 
+import html
 import re
 
 import nbformat
@@ -85,7 +86,7 @@ def test_feedback_pages_say_what_was_wrong_and_show_no_expected_value(sample: Gr
         for name, mistake in student.mistakes.items():
             sentence = next(m.sentence for m in tasks[name].misconceptions if m.name == mistake)
             if sentence in sample.report(student.name)["tasks"][name]["message"]:
-                plain = re.sub(r"<[^>]+>", "", text).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+                plain = html.unescape(re.sub(r"<[^>]+>", "", text))
                 assert sentence.split(".")[0].replace("`", "") in plain, (student.name, name)
 
 

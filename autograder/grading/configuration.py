@@ -21,8 +21,8 @@ AUTOGRADE = [
     "nbgrader.preprocessors.LimitOutput",
     "autograder.grading.save.SaveVerdicts",
     "nbgrader.preprocessors.AssignLatePenalties",
-    "nbgrader.preprocessors.CheckCellMetadata",
 ]
+"""nbgrader's, without a second CheckCellMetadata: nothing behind the first one touches what it checks."""
 TEMPLATES = Path(__file__).parent / "jupyter"
 """A Jupyter data folder with our parts of nbgrader's page templates."""
 
@@ -31,6 +31,7 @@ def configure(config: Config) -> None:
     """Let nbgrader grade by our verdicts, and its feedback pages load nothing from another host."""
     config.Autograde.sanitize_preprocessors = SANITIZE
     config.Autograde.autograde_preprocessors = AUTOGRADE
+    config.GenerateFeedback.exporter_class = "autograder.grading.feedback.FeedbackExporter"
     config.HTMLExporter.sanitize_html = True
     config.HTMLExporter.filters = {"markdown2html": "autograder.grading.pages.safe_markdown2html"}
     prepare_environment()

@@ -47,13 +47,18 @@ def read_json(path: Path) -> Any:
         return None
 
 
+def seed_path(root: Path) -> Path:
+    """Where the course's secret seed is kept."""
+    return root / ".secret_seed"
+
+
 def secret_seed(root: Path) -> bytes:
     """The course's secret seed of inputs: made at the first grading, readable by the grader alone.
 
     Raises:
         OSError: if it cannot be read or made.
     """
-    path = root / ".secret_seed"
+    path = seed_path(root)
     while True:
         with contextlib.suppress(FileNotFoundError):
             seed = path.read_bytes()

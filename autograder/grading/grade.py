@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,17 @@ from nbgrader.api import MissingEntry
 
 from autograder.checking.verdict import Verdict
 from autograder.course import Assignment, Course, CourseError, read_notebook
+from autograder.grading.enter import Change, Clerk
 from autograder.grading.files import only_run, secret_seed
-from autograder.grading.gradebook import NbgraderError, demand, open_api, open_gradebook, quiet_logging
+from autograder.grading.gradebook import open_gradebook, quiet_logging
 from autograder.grading.intake import Collected, Submission, collect
 from autograder.grading.pages import place_mathjax
 from autograder.grading.release import release
 from autograder.grading.store import (
     all_ours,
-    is_entered,
+    is_damaged,
     keep_verdict,
     kept_verdict,
-    mark_entered,
     verdict_for,
     verdict_key,
 )
@@ -39,15 +39,28 @@ class Progress:
 
 @dataclass
 class Graded:
-    """What became of a class."""
+    """What became of a class.
+
+    Attributes:
+        warnings: what a person should know, a sentence each.
+        not_entered: submissions whose verdict nbgrader could not enter, a sentence each; the next run tries again.
+        changes: points in the gradebook that were replaced, or would be.
+        new: how many submissions were not in the gradebook before.
+        backup: where the gradebook was copied to, if points in it were replaced.
+    """
 
     reports: list[dict[str, Any]]
     warnings: list[str]
+    not_entered: list[str] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    new: int = 0
+    backup: Path | None = None
 
     @property
     def complete(self) -> bool:
-        """Whether every submission has a verdict that is ours to stand by."""
-        return all(t["status"] != "grader-error" for report in self.reports for t in report["tasks"].values())
+        """Whether every submission has a verdict that is ours to stand by, and the gradebook has it."""
+        is_ours = any(t["status"] == "grader-error" for report in self.reports for t in report["tasks"].values())
+        return not is_ours and not self.not_entered
 
 
 def grade(
@@ -56,6 +69,7 @@ def grade(
     student: str | None = None,
     workers: int | None = None,
     force: bool = False,
+    dry_run: bool = False,
     progress: Progress | None = None,
 ) -> Graded:
     """Grade what arrived for some assignments.
@@ -64,44 +78,69 @@ def grade(
         student: only this one's.
         workers: processes; as many as there are cores by default.
         force: make verdicts anew that are kept already.
+        dry_run: make verdicts and compare them with the gradebook, and change nothing there nor in any page.
 
     Raises:
         CourseError: if there is nothing to grade.
         CourseBusy: if another run is grading this course.
         NbgraderError: if nbgrader refuses as a whole.
+        OSError: if the disk is full; what was done is kept, and the next run goes on from there.
     """
     progress = progress or Progress()
     with only_run(course.root):
-        ensure_released(course, assignments)
+        if dry_run:
+            _demand_released(course, assignments)
+        else:
+            ensure_released(course, assignments)
+            place_mathjax(course)
         collected = _collect(course, assignments, student, progress)
         secret_seed(course.root)
-        place_mathjax(course)
-        submissions = collected.submissions
+        submissions, warnings = collected.submissions, collected.warnings
         verdicts: dict[int, Verdict] = {}
-        problems: list[str] = []
+        refused: list[int] = []
+        changes: list[Change] = []
+        clerk = Clerk(course, assignments)
         progress.begin("Grading", len(submissions))
-        for index, verdict in _verdicts(course, submissions, workers or os.cpu_count() or 1, force):
+        for index, verdict in _verdicts(course, submissions, workers or os.cpu_count() or 1, force, warnings):
             verdicts[index] = verdict
-            problem = _enter(course, submissions[index])
-            problems += [problem] if problem else []
+            changes += clerk.changes(submissions[index], verdict)
+            problem = "" if dry_run else clerk.enter(submissions[index], verdict)
+            if problem:
+                refused.append(index)
             progress.step(problem or _line(submissions[index], verdict))
+        again = (clerk.enter(submissions[index], verdicts[index]) for index in refused)
+        not_entered = [problem for problem in again if problem]
     reports = [
         verdicts[i].report(s.student, [*s.repairs, *([s.problem] if s.problem else [])])
         for i, s in enumerate(submissions)
     ]
-    return Graded(reports, collected.warnings + problems)
+    new = sum(clerk.is_new(submission) for submission in submissions)
+    return Graded(reports, warnings + clerk.warnings, not_entered, changes, new, clerk.backup)
+
+
+def _demand_released(course: Course, assignments: Iterable[Assignment]) -> None:
+    for assignment in assignments:
+        if not _is_released(course, assignment):
+            raise CourseError(
+                f"{assignment.name} has not been released here, so there are no points that could change: "
+                "grade without --dry-run."
+            )
 
 
 def ensure_released(course: Course, assignments: Iterable[Assignment]) -> None:
     """Release assignments that are not in the gradebook, as on a fresh clone."""
     for assignment in assignments:
-        with quiet_logging(), open_gradebook(course) as gradebook:
-            try:
-                there = bool(gradebook.find_assignment(assignment.name).notebooks)
-            except MissingEntry:
-                there = False
-        if not there or not assignment.release_path.exists():
+        if not _is_released(course, assignment):
             release(course, assignment)
+
+
+def _is_released(course: Course, assignment: Assignment) -> bool:
+    with quiet_logging(), open_gradebook(course) as gradebook:
+        try:
+            there = bool(gradebook.find_assignment(assignment.name).notebooks)
+        except MissingEntry:
+            there = False
+    return there and assignment.release_path.exists()
 
 
 def _collect(course: Course, assignments: list[Assignment], student: str | None, progress: Progress) -> Collected:
@@ -118,11 +157,14 @@ def _collect(course: Course, assignments: list[Assignment], student: str | None,
 
 
 def _verdicts(
-    course: Course, submissions: list[Submission], workers: int, force: bool
+    course: Course, submissions: list[Submission], workers: int, force: bool, warnings: list[str]
 ) -> Iterator[tuple[int, Verdict]]:
     """A verdict for each submission as it is ready: first what is kept, then new ones, made in parallel."""
     new = []
     for index, submission in enumerate(submissions):
+        if is_damaged(course, submission.student, submission.assignment):
+            whose = f"{submission.assignment} of {submission.student}"
+            warnings.append(f"The verdict that was kept on {whose} was damaged; it was made anew.")
         kept = None if force else kept_for(course, course.assignment(submission.assignment), submission)
         if kept is not None:
             yield index, kept
@@ -193,30 +235,6 @@ def _ours(course: Course, submission: Submission, reason: str) -> Verdict:
     key = verdict_key(read_notebook(submission.path), assignment, secret_seed(course.root))
     keep_verdict(course, submission.student, assignment, key, verdict)
     return verdict
-
-
-def _enter(course: Course, submission: Submission) -> str:
-    """Let nbgrader write the gradebook, the autograded notebook and the feedback page; returns what went wrong."""
-    if is_entered(course, submission.student, submission.assignment) and _pages_exist(course, submission):
-        return ""
-    what = f"Entering {submission.assignment} of {submission.student}"
-    try:
-        with quiet_logging():
-            api = open_api(course)
-            demand(api.autograde(submission.assignment, submission.student, force=True, create=True), what)
-            demand(api.generate_feedback(submission.assignment, submission.student, force=True), what)
-    except NbgraderError as error:
-        return str(error)
-    mark_entered(course, submission.student, submission.assignment)
-    return ""
-
-
-def _pages_exist(course: Course, submission: Submission) -> bool:
-    folder = Path(submission.student) / submission.assignment
-    stem = submission.path.stem
-    return (course.autograded_directory / folder / f"{stem}.ipynb").exists() and (
-        course.feedback_directory / folder / f"{stem}.html"
-    ).exists()
 
 
 def _line(submission: Submission, verdict: Verdict) -> str:

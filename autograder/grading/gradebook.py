@@ -1,14 +1,17 @@
 """nbgrader, driven through its own API: release, autograde, feedback, and reading the gradebook back."""
 
 import contextlib
+import errno
 import logging
 import os
 import re
 import warnings
+from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
-from nbgrader.api import Gradebook
+from nbgrader.api import Assignment, BaseCell, Grade, Gradebook, SubmittedAssignment, SubmittedNotebook
 from nbgrader.apps.api import NbGraderAPI
 from nbgrader.coursedir import CourseDirectory
 from traitlets.config import Config
@@ -16,6 +19,7 @@ from traitlets.config import Config
 from autograder.course import Course
 from autograder.grading.configuration import configure, prepare_environment
 
+_NO_ROOM = re.compile(r"OSError: \[Errno 28\]|[\w.]*OperationalError: .*database or disk is full")
 _ERROR_LINE = re.compile(r"[\w.]*(Error|Exception)\b")
 
 
@@ -53,14 +57,62 @@ def open_gradebook(course: Course) -> Gradebook:
     return Gradebook(database_url(course), course.config.get("CourseDirectory", {}).get("course_id", ""))
 
 
+@dataclass(frozen=True)
+class Entered:
+    """What the gradebook has of a submission.
+
+    Attributes:
+        scores: automatic points by task; None where there are none.
+        by_hand: points that a person gave in their place, by task.
+        due: when it was due, the student's extension included.
+    """
+
+    scores: dict[str, float | None] = field(default_factory=dict)
+    by_hand: dict[str, float] = field(default_factory=dict)
+    due: str = ""
+
+
+def entered(course: Course, assignment: str) -> defaultdict[str, Entered]:
+    """What the gradebook has of an assignment, by student; of others, when it is due."""
+    with open_gradebook(course) as gradebook:
+        due = str(gradebook.find_assignment(assignment).duedate)
+        extensions = (
+            gradebook.db.query(SubmittedAssignment.student_id, SubmittedAssignment.extension)
+            .join(Assignment, SubmittedAssignment.assignment_id == Assignment.id)
+            .filter(Assignment.name == assignment)
+        )
+        found = defaultdict(lambda: Entered(due=due))
+        for student, extension in extensions:
+            found[student] = Entered(due=f"{due} + {extension}" if extension else due)
+        grades = (
+            gradebook.db.query(SubmittedAssignment.student_id, BaseCell.name, Grade.auto_score, Grade.manual_score)
+            .join(SubmittedNotebook, SubmittedNotebook.assignment_id == SubmittedAssignment.id)
+            .join(Grade, Grade.notebook_id == SubmittedNotebook.id)
+            .join(BaseCell, BaseCell.id == Grade.cell_id)
+            .join(Assignment, SubmittedAssignment.assignment_id == Assignment.id)
+            .filter(Assignment.name == assignment)
+        )
+        for student, task, auto_score, manual_score in grades:
+            found[student].scores[task] = auto_score
+            if manual_score is not None:
+                found[student].by_hand[task] = manual_score
+    return found
+
+
 def demand(result: dict[str, Any], what: str) -> None:
     """Raise what nbgrader only returned.
 
     Raises:
         NbgraderError: if it did not succeed.
+        KeyboardInterrupt: if a person stopped it.
+        OSError: if the disk is full.
     """
     if not result["success"]:
         lines = [line.strip() for line in f"{result.get('error') or ''}\n{result.get('log') or ''}".splitlines()]
+        if "KeyboardInterrupt" in lines:
+            raise KeyboardInterrupt
+        if any(_NO_ROOM.match(line) for line in lines):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         told = [line for line in lines if _ERROR_LINE.match(line)] or lines[-1:]
         raise NbgraderError(f"{what} failed: {told[-1] or 'nbgrader did not say why'}")
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import shutil
+from functools import lru_cache
 from pathlib import Path
 
 import bleach
@@ -31,6 +32,7 @@ ATTRIBUTES = {
 _CLEANER_STYLE = CSSSanitizer(allowed_css_properties=["text-align"])
 
 
+@lru_cache(maxsize=1024)
 def safe_markdown2html(source: str) -> str:
     """Markdown as HTML without scripts, handlers, frames, forms and styles; images only if they are in the page."""
     return bleach.clean(

@@ -1,24 +1,36 @@
-"""Verdicts that were made, kept under a key, so that none is made twice and none outlives what it depends on."""
+"""Verdicts that were made, kept under a key, so that none is made twice and none outlives what it depends on.
+
+Beside a verdict stands what of it has been entered in the gradebook, and by what it was judged by hand.
+"""
 
 import hashlib
 import json
-import platform
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from nbformat import NotebookNode
 
 from autograder.checking.verdict import TaskVerdict, Verdict
 from autograder.course import Assignment, Course, graded_cells, nbgrader_metadata
 from autograder.grading.files import read_json, secret_seed, write_json
+from autograder.grading.fingerprint import grader_hash
 from autograder.grading.intake import is_unreadable
 from autograder.grading.run import judge_notebook
 
-PACKAGE = Path(__file__).resolve().parent.parent
-GRADES = ("checking", "reference", "grading/run.py", "grading/sandbox.py", "course.py")
-"""The files of ours on which a verdict depends, beside the assignment's own tasks."""
+
+@dataclass(frozen=True)
+class Kept:
+    """A verdict as it is kept.
+
+    Attributes:
+        key: what it depends on, see :func:`verdict_key`.
+        digest: of the file's content, by which damage shows.
+    """
+
+    key: str
+    digest: str
+    verdict: Verdict
 
 
 def verdict_for(
@@ -52,23 +64,6 @@ def verdict_key(notebook: NotebookNode, assignment: Assignment, seed: bytes) -> 
     return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-@lru_cache(maxsize=64)
-def grader_hash(assignment: Assignment) -> str:
-    """A hash of everything that grades an assignment."""
-    paths = [
-        path
-        for name in GRADES
-        for path in ([PACKAGE / name] if name.endswith(".py") else (PACKAGE / name).rglob("*.py"))
-    ]
-    paths.append(PACKAGE / "tasks" / f"{assignment.module_name.rpartition('.')[2]}.py")
-    digest = hashlib.sha256(f"{torch.__version__} {platform.python_version()}".encode())
-    for path in sorted(paths):
-        digest.update(path.relative_to(PACKAGE).as_posix().encode())
-        digest.update(path.read_bytes() if path.exists() else b"")
-    digest.update(assignment.solution_path.read_bytes())
-    return digest.hexdigest()
-
-
 def verdict_path(course: Course, student: str, assignment: str) -> Path:
     """Where a verdict is kept."""
     return course.verdicts_directory / student / f"{assignment}.json"
@@ -76,35 +71,74 @@ def verdict_path(course: Course, student: str, assignment: str) -> Path:
 
 def kept_verdict(course: Course, student: str, assignment: Assignment, key: str) -> Verdict | None:
     """The verdict kept under a key; None if there is none or it cannot be read any more."""
-    record = read_json(verdict_path(course, student, assignment.name))
-    if not isinstance(record, dict) or record.get("key") != key:
-        return None
-    return _verdict_of(record)
+    kept = load(course, student, assignment.name)
+    return kept.verdict if kept is not None and kept.key == key else None
 
 
 def latest_verdict(course: Course, student: str, assignment: str) -> Verdict | None:
     """The verdict that is kept, whatever it depends on; None if there is none."""
+    kept = load(course, student, assignment)
+    return kept.verdict if kept is not None else None
+
+
+def load(course: Course, student: str, assignment: str) -> Kept | None:
+    """What is kept on a submission; None if there is nothing or it is damaged."""
     record = read_json(verdict_path(course, student, assignment))
-    return _verdict_of(record) if isinstance(record, dict) else None
+    try:
+        if _digest(record["key"], record["verdict"]) != record["digest"]:
+            return None
+        return Kept(record["key"], record["digest"], Verdict.from_json(record["verdict"]))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def is_damaged(course: Course, student: str, assignment: str) -> bool:
+    """Whether there is a file for a verdict and no verdict in it."""
+    return verdict_path(course, student, assignment).exists() and load(course, student, assignment) is None
 
 
 def keep_verdict(course: Course, student: str, assignment: Assignment, key: str, verdict: Verdict) -> None:
     """Keep a verdict under its key, in the place of an earlier one."""
-    write_json(verdict_path(course, student, assignment.name), {"key": key, "verdict": verdict.to_json()})
+    record = verdict.to_json()
+    path = verdict_path(course, student, assignment.name)
+    write_json(path, {"key": key, "digest": _digest(key, record), "verdict": record})
 
 
-def mark_entered(course: Course, student: str, assignment: str) -> None:
-    """Note that nbgrader has entered this verdict in the gradebook."""
-    path = verdict_path(course, student, assignment)
-    record = read_json(path)
-    if isinstance(record, dict) and "key" in record:
-        write_json(path, {**record, "entered": record["key"]})
+def _digest(key: str, record: Any) -> str:
+    return hashlib.sha256(json.dumps([key, record]).encode()).hexdigest()
 
 
-def is_entered(course: Course, student: str, assignment: str) -> bool:
-    """Whether the verdict that is kept is in the gradebook already."""
-    record = read_json(verdict_path(course, student, assignment))
-    return isinstance(record, dict) and record.get("entered") == record.get("key")
+def entered_path(course: Course, student: str, assignment: str) -> Path:
+    """Where it is kept what the gradebook has of a submission."""
+    return course.verdicts_directory / student / f"{assignment}.entered.json"
+
+
+def entered_stamp(course: Course, student: str, assignment: str) -> str | None:
+    """What was entered last, as :func:`mark_entered` was told; None if nothing was."""
+    return _entered(course, student, assignment).get("stamp")
+
+
+def mark_entered(course: Course, student: str, assignment: str, stamp: str) -> None:
+    """Note that nbgrader has entered a verdict in the gradebook and made the page for it."""
+    record = _entered(course, student, assignment)
+    write_json(entered_path(course, student, assignment), {**record, "stamp": stamp})
+
+
+def judged_by_hand(course: Course, student: str, assignment: str) -> dict[str, str]:
+    """What each task's answer and points were, as a hash, when they were entered last; a person judged by these."""
+    return _entered(course, student, assignment).get("answers", {})
+
+
+def mark_answers(course: Course, student: str, assignment: str, answers: dict[str, str]) -> None:
+    """Note the answers that are in the gradebook now."""
+    record = _entered(course, student, assignment)
+    if record.get("answers") != answers:
+        write_json(entered_path(course, student, assignment), {**record, "answers": answers})
+
+
+def _entered(course: Course, student: str, assignment: str) -> dict[str, Any]:
+    record = read_json(entered_path(course, student, assignment))
+    return record if isinstance(record, dict) else {}
 
 
 def all_missing(assignment: Assignment, reason: str) -> Verdict:
@@ -125,10 +159,3 @@ def _same_for_all(assignment: Assignment, status: Any, score: float | None, reas
         else:
             tasks[cell.id] = TaskVerdict(cell.id, score, cell.points, status, reason)
     return Verdict(assignment.name, tasks, notes=(reason,))
-
-
-def _verdict_of(record: dict[str, Any]) -> Verdict | None:
-    try:
-        return Verdict.from_json(record["verdict"])
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return None
