@@ -1,17 +1,17 @@
 """What to tell a student beside the score: the messages of the verdict that is kept, and what a person wrote."""
 
-from autograder.checking.verdict import Verdict
 from autograder.course import Course
 from autograder.grading.export.scores import Result
 from autograder.grading.export.tables import number
-from autograder.grading.store import latest_verdict
 
 
 def kept_messages(course: Course, result: Result) -> dict[str, str]:
     """The message on each task, where there is one."""
+    from autograder.grading.store import latest_verdict  # which takes torch; scores alone come at once
+
     if not result.handed_in:
         return {}
-    verdict: Verdict | None = latest_verdict(course, result.student.id, result.assignment)
+    verdict = latest_verdict(course, result.student.id, result.assignment)
     tasks = verdict.tasks if verdict is not None else {}
     return {name: readable(task.message) for name, task in tasks.items() if task.message}
 
