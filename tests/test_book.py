@@ -23,7 +23,7 @@ from autograder.book import HTML, OUTPUT, ROOT, cache_path, code_fingerprint
 
 BOOK = ROOT / "book"
 CHAPTERS = ["attention"]
-PAGES = ["index", *CHAPTERS, "notation", "glossary", "bibliography"]
+PAGES = ["index", *CHAPTERS, "trust", "notation", "glossary", "bibliography"]
 
 
 @pytest.fixture(scope="session")
