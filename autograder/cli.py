@@ -20,6 +20,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from autograder.progress import live_progress
+from autograder.tables import MARKS, print_graded, shown_path
+
 app = typer.Typer(
     help="Release, check and grade the exercises of Words in Context.",
     no_args_is_help=True,
@@ -38,13 +41,6 @@ Unsafe = Annotated[
     typer.Option("--unsafe", help="Grade without a sandbox, if you trust every notebook as you trust yourself."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-MARKS = {
-    "passed": "[green]✓[/]",
-    "partial": "[yellow]◐[/]",
-    "missing": "[dim]○[/]",
-    "manual": "[blue]…[/]",
-    "grader-error": "[blue]![/]",
-}
 
 
 def main() -> None:
@@ -270,87 +266,31 @@ def grade(
     student: Annotated[str | None, typer.Option("--student", metavar="ID", help="Only this student.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each core.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Grade again what is graded already.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Change nothing in the gradebook; show which points would change.")
+    ] = False,
     unsafe: Unsafe = False,
     as_json: Json = False,
 ) -> None:
     """Collect, grade in parallel, and let nbgrader write the gradebook and the feedback pages.
 
-    Exits with 0 when every submission has a verdict, whatever its points, else with 1.
+    What is graded already is done again only where the submission, its tasks or what grades them has changed. Manual
+    grades and comments stay; the gradebook is copied to backups/ before points in it change.
+
+    Exits with 0 when every submission has a verdict, whatever its points, and the gradebook has it, else with 1.
     """
     from autograder.grading.grade import grade as grade_all
 
     opened = _course(course)
     _protect(unsafe)
-    with _live_progress() as progress:
-        graded = grade_all(opened, opened.selected(names or []), student, workers, force, progress=progress)
+    with live_progress(err) as progress:
+        graded = grade_all(opened, opened.selected(names or []), student, workers, force, dry_run, progress)
     if as_json:
-        _print_json({"submissions": graded.reports, "warnings": graded.warnings})
+        _print_json(graded.to_json())
     else:
-        _print_class(graded.reports)
-        _warn(graded.warnings)
+        print_graded(out, graded, dry_run)
+        _warn(graded.warnings + graded.not_entered)
     raise typer.Exit(0 if graded.complete else 1)
-
-
-@contextmanager
-def _live_progress() -> Iterator[Any]:
-    """A progress bar on standard error, with the rate and the time left, and a line for whatever is out of the way."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from autograder.grading.grade import Progress as Told
-
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        console=err,
-    ) as bar:
-        current: list[Any] = []
-
-        def begin(stage: str, total: int) -> None:
-            current[:] = [bar.add_task(f"{stage:<22}", total=total or None, rate="")]
-
-        def step(line: str) -> None:
-            if line:
-                bar.console.print(f"  {line}", markup=False, highlight=False)
-            bar.advance(current[0])
-            speed = bar.tasks[-1].speed
-            bar.update(current[0], rate=f"{60 * speed:.0f} a minute" if speed else "")
-
-        yield Told(begin, step)
-
-
-def _print_class(reports: list[dict[str, Any]]) -> None:
-    """A table of students and tasks, one for each assignment; for a large class only the sums."""
-    for assignment in dict.fromkeys(report["assignment"] for report in reports):
-        rows = [report for report in reports if report["assignment"] == assignment]
-        names = list(rows[0]["tasks"])
-        title = f"{assignment}: {len(rows)} submissions, {rows[0]['max_score']:g} points graded automatically"
-        table = Table(title=title, caption=_legend(names), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        table.add_column("student", no_wrap=True)
-        for heading in [*(str(i) for i in range(1, len(names) + 1)), "points", "mended"]:
-            table.add_column(heading, justify="right", no_wrap=True)
-        for report in rows if len(rows) <= 60 else []:
-            cells = [_points(task) for task in report["tasks"].values()]
-            total = f"[bold]{report['score']:.1f}[/]"
-            table.add_row(report["student"], *cells, total, str(len(report["repairs"]) or ""))
-        means = [sum(r["tasks"][name]["score"] or 0 for r in rows) / len(rows) for name in names]
-        overall = sum(r["score"] for r in rows) / len(rows)
-        table.add_section()
-        table.add_row("mean", *(f"{mean:.1f}" for mean in means), f"{overall:.1f}", "")
-        out.print(table)
-
-
-def _legend(names: list[str]) -> str:
-    return ", ".join(f"{i} {name}" for i, name in enumerate(names, 1)) + "; … by hand, ! our fault"
-
-
-def _points(task: dict[str, Any]) -> str:
-    if task["score"] is None:
-        return MARKS[task["status"]]
-    color = {"passed": "green", "partial": "yellow", "missing": "dim"}.get(task["status"], "red")
-    return f"[{color}]{round(task['score'], 1):g}[/]"
 
 
 @app.command()
@@ -535,13 +475,13 @@ def demo(
             chosen = chosen if everything else [opened.assignments.get("06-attention", chosen[0])]
             for assignment in chosen:
                 make_class(opened, assignment)
-        with _live_progress() as progress:
+        with live_progress(err) as progress:
             graded = grade_all(opened, chosen, progress=progress)
     if as_json:
-        _print_json({"submissions": graded.reports, "warnings": graded.warnings})
+        _print_json(graded.to_json())
     else:
-        _print_class(graded.reports)
-        _warn(graded.warnings)
+        print_graded(out, graded)
+        _warn(graded.warnings + graded.not_entered)
         _print_where(source.root, opened, graded.reports)
     raise typer.Exit(0 if graded.complete else 1)
 
@@ -552,46 +492,9 @@ def _print_where(root: Path, course: Any, reports: list[dict[str, Any]]) -> None
     feedback = course.feedback_directory / shown["student"] / shown["assignment"]
     page = next(iter(sorted(feedback.glob("*.html"))), feedback)
     book = root / "build" / "_build" / "html" / "index.html"
-    out.print(f"\nThe book:        {_link(book) if book.exists() else '[dim]not built yet: make book[/]'}")
-    out.print(f"A feedback page: {_link(page)}")
+    out.print(f"\nThe book:        {shown_path(book) if book.exists() else '[dim]not built yet: make book[/]'}")
+    out.print(f"A feedback page: {shown_path(page)}")
     out.print("The formgrader:  make formgrader")
-
-
-def _link(path: Path) -> str:
-    return f"[link={path.as_uri()}]{path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}[/link]"
-
-
-@app.command()
-def doctor(course: CourseOption = None, as_json: Json = False) -> None:
-    """Say what protection this machine gives, tried from inside the sandbox. Exits with 1 if it falls short."""
-    from dataclasses import asdict
-
-    from autograder.course import CourseError
-    from autograder.grading.doctor import examine, is_protected
-
-    try:
-        opened = _course(course)
-    except CourseError:
-        if course is not None:
-            raise
-        opened = None
-    with err.status("") as status:
-        findings = examine(opened, lambda step: status.update(f"{step} ..."))
-    protected = is_protected(findings)
-    if as_json:
-        _print_json({"protected": protected, "findings": [asdict(finding) for finding in findings]})
-        raise typer.Exit(0 if protected else 1)
-    marks = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[dim]·[/]"}
-    table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
-    for finding in findings:
-        table.add_row(marks[finding.ok], f"[bold]{finding.name}[/]", Text(finding.text))
-    out.print(table)
-    out.print(
-        "\nStudents' code is shut in here."
-        if protected
-        else "\n[red]Students' code is not safely shut in here.[/] Mend what is marked ✗, and run this again."
-    )
-    raise typer.Exit(0 if protected else 1)
 
 
 @app.command()

@@ -1,10 +1,10 @@
 """Grading a class: collect, make verdicts in parallel, let nbgrader enter them, write feedback pages."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -26,15 +26,10 @@ from autograder.grading.store import (
     kept_verdict,
     verdict_for,
     verdict_key,
+    verdict_path,
 )
-
-
-@dataclass
-class Progress:
-    """What a grading run tells while it goes; the default says nothing."""
-
-    begin: Callable[[str, int], None] = lambda stage, total: None
-    step: Callable[[str], None] = lambda line: None
+from autograder.grading.summary import Summary, draw, summarize
+from autograder.progress import Progress
 
 
 @dataclass
@@ -47,6 +42,8 @@ class Graded:
         changes: points in the gradebook that were replaced, or would be.
         new: how many submissions were not in the gradebook before.
         backup: where the gradebook was copied to, if points in it were replaced.
+        summaries: what the class made of each assignment; none if only one student was graded.
+        pictures: where the drawings of the summaries are.
     """
 
     reports: list[dict[str, Any]]
@@ -55,12 +52,27 @@ class Graded:
     changes: list[Change] = field(default_factory=list)
     new: int = 0
     backup: Path | None = None
+    summaries: list[Summary] = field(default_factory=list)
+    pictures: list[Path] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
         """Whether every submission has a verdict that is ours to stand by, and the gradebook has it."""
         is_ours = any(t["status"] == "grader-error" for report in self.reports for t in report["tasks"].values())
         return not is_ours and not self.not_entered
+
+    def to_json(self) -> dict[str, Any]:
+        """The run as ``autograder grade --json`` reports it."""
+        return {
+            "submissions": self.reports,
+            "warnings": self.warnings,
+            "not_entered": self.not_entered,
+            "changes": [asdict(change) for change in self.changes],
+            "new": self.new,
+            "backup": str(self.backup) if self.backup else None,
+            "summaries": [asdict(summary) for summary in self.summaries],
+            "pictures": [str(path) for path in self.pictures],
+        }
 
 
 def grade(
@@ -100,22 +112,53 @@ def grade(
         refused: list[int] = []
         changes: list[Change] = []
         clerk = Clerk(course, assignments)
-        progress.begin("Grading", len(submissions))
-        for index, verdict in _verdicts(course, submissions, workers or os.cpu_count() or 1, force, warnings):
+
+        def take(index: int, verdict: Verdict) -> None:
             verdicts[index] = verdict
-            changes += clerk.changes(submissions[index], verdict)
+            changes.extend(clerk.changes(submissions[index], verdict))
             problem = "" if dry_run else clerk.enter(submissions[index], verdict)
             if problem:
                 refused.append(index)
             progress.step(problem or _line(submissions[index], verdict))
+
+        new = []
+        progress.begin("Looking for verdicts", len(submissions))
+        for index, submission in enumerate(submissions):
+            kept = None if force else _kept_for(course, submission, warnings)
+            if kept is None:
+                new.append(index)
+                progress.step("")
+            else:
+                take(index, kept)
+        progress.begin("Grading", len(new))
+        for index, verdict in _verdicts(course, submissions, new, workers or os.cpu_count() or 1, force):
+            take(index, verdict)
         again = (clerk.enter(submissions[index], verdicts[index]) for index in refused)
-        not_entered = [problem for problem in again if problem]
-    reports = [
-        verdicts[i].report(s.student, [*s.repairs, *([s.problem] if s.problem else [])])
-        for i, s in enumerate(submissions)
-    ]
-    new = sum(clerk.is_new(submission) for submission in submissions)
-    return Graded(reports, warnings + clerk.warnings, not_entered, changes, new, clerk.backup)
+        graded = Graded(
+            [
+                verdicts[i].report(s.student, [*s.repairs, *([s.problem] if s.problem else [])])
+                for i, s in enumerate(submissions)
+            ],
+            warnings + clerk.warnings,
+            [problem for problem in again if problem],
+            changes,
+            sum(clerk.is_new(submission) for submission in submissions),
+            clerk.backup,
+        )
+        if student is None:
+            graded.summaries = _summaries(assignments, submissions, verdicts)
+            graded.pictures = [] if dry_run else [draw(course, summary) for summary in graded.summaries]
+    return graded
+
+
+def _summaries(
+    assignments: list[Assignment], submissions: list[Submission], verdicts: dict[int, Verdict]
+) -> list[Summary]:
+    by_assignment = {
+        assignment.name: [verdicts[i] for i, s in enumerate(submissions) if s.assignment == assignment.name]
+        for assignment in assignments
+    }
+    return [summarize(a, by_assignment[a.name]) for a in assignments if by_assignment[a.name]]
 
 
 def _demand_released(course: Course, assignments: Iterable[Assignment]) -> None:
@@ -157,19 +200,9 @@ def _collect(course: Course, assignments: list[Assignment], student: str | None,
 
 
 def _verdicts(
-    course: Course, submissions: list[Submission], workers: int, force: bool, warnings: list[str]
+    course: Course, submissions: list[Submission], new: list[int], workers: int, force: bool
 ) -> Iterator[tuple[int, Verdict]]:
-    """A verdict for each submission as it is ready: first what is kept, then new ones, made in parallel."""
-    new = []
-    for index, submission in enumerate(submissions):
-        if is_damaged(course, submission.student, submission.assignment):
-            whose = f"{submission.assignment} of {submission.student}"
-            warnings.append(f"The verdict that was kept on {whose} was damaged; it was made anew.")
-        kept = None if force else kept_for(course, course.assignment(submission.assignment), submission)
-        if kept is not None:
-            yield index, kept
-        else:
-            new.append(index)
+    """Verdicts that are to be made, each as it is ready; made in parallel."""
     died: list[int] = []
     yield from _in_pool(course, submissions, new, workers, force, died)
     for index in died:  # one by one, so that only who brings a worker down again is without a verdict
@@ -209,8 +242,15 @@ def _in_pool(
             pool.shutdown(cancel_futures=True)
 
 
-def kept_for(course: Course, assignment: Assignment, submission: Submission) -> Verdict | None:
+def _kept_for(course: Course, submission: Submission, warnings: list[str]) -> Verdict | None:
     """The final verdict on a collected submission that is kept already, if there is one."""
+    if not verdict_path(course, submission.student, submission.assignment).exists():
+        return None
+    if is_damaged(course, submission.student, submission.assignment):
+        whose = f"{submission.assignment} of {submission.student}"
+        warnings.append(f"The verdict that was kept on {whose} was damaged; it was made anew.")
+        return None
+    assignment = course.assignment(submission.assignment)
     key = verdict_key(read_notebook(submission.path), assignment, secret_seed(course.root))
     kept = kept_verdict(course, submission.student, assignment, key)
     return kept if kept is not None and kept.is_final else None
