@@ -57,7 +57,7 @@ def plain_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         _fail("Stopped. What was done is kept; run the same command again to go on.", 130)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             _fail("The disk is full. Make room and run the same command again; nothing was lost.")
         _fail(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
     except Exception as error:

@@ -5,6 +5,7 @@ from pathlib import Path
 from nbconvert.exporters.exporter import ResourcesDict
 from nbformat import NotebookNode
 from nbgrader.preprocessors import NbGraderPreprocessor
+from traitlets import Bool
 
 from autograder.checking.card import feedback_card
 from autograder.checking.verdict import TaskVerdict
@@ -18,10 +19,13 @@ VERDICT = "autograder_verdict"
 class ExecuteVerdict(NbGraderPreprocessor):
     """Takes the verdict that is kept or makes one, and shows in the notebook what its cells put out."""
 
+    retry = Bool(True, help="Whether to make a verdict anew that hung on the machine: a time-out, a failure of ours.")
+    retry.tag(config=True)
+
     def preprocess(self, nb: NotebookNode, resources: ResourcesDict) -> tuple[NotebookNode, ResourcesDict]:
         course = Course.at(Path.cwd())
         about = resources["nbgrader"]
-        verdict = verdict_for(course, course.assignment(about["assignment"]), about["student"], nb)
+        verdict = verdict_for(course, course.assignment(about["assignment"]), about["student"], nb, retry=self.retry)
         resources[VERDICT] = verdict
         for index, cell in enumerate(nb.cells):
             if cell.cell_type != "code":

@@ -1,6 +1,7 @@
 """Files that are there whole or not at all, secrets, and one grading run at a time."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 SEED_BYTES = 32
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+"""The numbers of errors that mean a full disk."""
 
 
 class CourseBusy(Exception):

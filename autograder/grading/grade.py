@@ -14,7 +14,7 @@ from nbgrader.api import MissingEntry
 from autograder.checking.verdict import Verdict
 from autograder.course import Assignment, Course, CourseError, read_notebook
 from autograder.grading.enter import Change, Clerk
-from autograder.grading.files import only_run, secret_seed
+from autograder.grading.files import NO_ROOM, only_run, secret_seed
 from autograder.grading.gradebook import open_gradebook, quiet_logging
 from autograder.grading.intake import Collected, Submission, collect
 from autograder.grading.pages import place_mathjax
@@ -233,9 +233,9 @@ def _in_pool(
                         yield index, Verdict.from_json(future.result())
                     except BrokenProcessPool:
                         died.append(index)
-                    except OSError:
-                        raise
                     except Exception as error:  # a bug of ours in one submission must not stop the others
+                        if isinstance(error, OSError) and error.errno in NO_ROOM:
+                            raise
                         reason = f"The grader failed: {type(error).__name__}: {error}"
                         yield index, _ours(course, submissions[index], reason)
         finally:

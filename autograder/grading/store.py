@@ -34,14 +34,18 @@ class Kept:
 
 
 def verdict_for(
-    course: Course, assignment: Assignment, student: str, notebook: NotebookNode, force: bool = False
+    course: Course,
+    assignment: Assignment,
+    student: str,
+    notebook: NotebookNode,
+    force: bool = False,
+    retry: bool = True,
 ) -> Verdict:
     """The verdict on a mended notebook: the one that is kept, or else a new one, which is then kept.
 
-    A verdict that hangs on the machine (a time-out, a failure of ours) is made anew.
-
     Args:
         force: make it anew in any case.
+        retry: make it anew if the one that is kept hangs on the machine (a time-out, a failure of ours).
 
     Raises:
         OSError: if the verdict cannot be kept.
@@ -49,7 +53,7 @@ def verdict_for(
     seed = secret_seed(course.root)
     key = verdict_key(notebook, assignment, seed)
     kept = None if force else kept_verdict(course, student, assignment, key)
-    if kept is not None and kept.is_final:
+    if kept is not None and (kept.is_final or not retry):
         return kept
     problem = is_unreadable(notebook)
     verdict = all_missing(assignment, problem) if problem else judge_notebook(notebook, assignment, seed)
