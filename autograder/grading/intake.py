@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import nbformat
+from nbgrader.utils import parse_utc
 
 from autograder.course import Assignment, Course, nbgrader_metadata
 from autograder.grading.files import read_json, write_atomically, write_json
@@ -124,9 +125,11 @@ def _collect_one(
     kept = read_json(record_path(course, student, assignment.name))
     key = _hash(data) + _hash(nbformat.writes(assignment.release).encode())
     is_kept = isinstance(kept, dict) and kept.get("key") == key and target.is_file()
+    wrong_time = _copy_timestamp(course, student, assignment, target.parent)
     if is_kept and kept.get("mended") == _hash(target.read_bytes()):
         return Submission(student, assignment.name, target, tuple(kept["repairs"]), kept["problem"])
     repairs, problem = [chosen.remark] if chosen.remark else [], ""
+    repairs += [wrong_time] if wrong_time else []
     if chosen.name != assignment.release_path.name:
         repairs.append(f"The file was called {chosen.name}; it was renamed to {assignment.release_path.name}.")
     for other in files:
@@ -141,7 +144,6 @@ def _collect_one(
     written = (nbformat.writes(notebook) + "\n").encode("utf-8", "replace")
     _make_room(target)
     write_atomically(target, written)
-    _copy_timestamp(course, student, assignment, target.parent)
     record: dict[str, Any] = {"key": key, "mended": _hash(written), "repairs": repairs, "problem": problem}
     write_json(record_path(course, student, assignment.name), {**record, "received": chosen.path})
     return Submission(student, assignment.name, target, tuple(repairs), problem)
@@ -156,9 +158,9 @@ def _keep_direct_submissions(course: Course, assignments: list[Assignment]) -> N
             for path in sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink()):
                 if path.name == assignment.release_path.name and kept.get("mended") == _hash(path.read_bytes()):
                     continue
-                if path.name == "timestamp.txt" and kept:
-                    continue
                 target = course.received_directory / student / assignment.name / path.relative_to(folder)
+                if path.name == "timestamp.txt" and not _is_newer(path, target):
+                    continue
                 if target.exists() and target.read_bytes() != path.read_bytes():
                     replaced = f"{target.name}.{int(target.stat().st_mtime)}.old"
                     target.rename(target.with_name(replaced))
@@ -168,10 +170,27 @@ def _keep_direct_submissions(course: Course, assignments: list[Assignment]) -> N
                     path.unlink()
 
 
-def _copy_timestamp(course: Course, student: str, assignment: Assignment, folder: Path) -> None:
-    source = course.received_directory / student / assignment.name / "timestamp.txt"
-    if source.is_file():
-        write_atomically(folder / "timestamp.txt", source.read_bytes())
+def _is_newer(path: Path, target: Path) -> bool:
+    """Whether a file says something else than another, and was written later."""
+    if not target.exists():
+        return True
+    return path.read_bytes() != target.read_bytes() and path.stat().st_mtime > target.stat().st_mtime
+
+
+def _copy_timestamp(course: Course, student: str, assignment: Assignment, folder: Path) -> str:
+    """Put the time of handing in where nbgrader reads it; returns a sentence if it is none, which nbgrader dies on."""
+    source, target = course.received_directory / student / assignment.name / "timestamp.txt", folder / "timestamp.txt"
+    if not source.is_file():
+        return ""
+    told = source.read_bytes()
+    try:
+        parse_utc(told.decode().strip())
+    except (ValueError, OverflowError):
+        target.unlink(missing_ok=True)
+        return "timestamp.txt does not say when it was handed in; it counts as in time."
+    if not target.is_file() or target.read_bytes() != told:
+        write_atomically(target, told)
+    return ""
 
 
 def _make_room(target: Path) -> None:
