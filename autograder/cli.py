@@ -61,7 +61,7 @@ def plain_errors() -> Iterator[None]:
             _fail("The disk is full. Make room and run the same command again; nothing was lost.")
         _fail(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
     except Exception as error:
-        known = ("CourseError", "CourseBusy", "NbgraderError", "SandboxError", "NoSandbox", "TaskError")
+        known = ("CourseError", "CourseBusy", "NbgraderError", "SandboxError", "NoSandbox", "ClusterError", "TaskError")
         if type(error).__name__ not in known:
             raise
         _fail(str(error))
@@ -264,7 +264,10 @@ def grade(
     names: Names = None,
     course: CourseOption = None,
     student: Annotated[str | None, typer.Option("--student", metavar="ID", help="Only this student.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each core.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default and at most one a core.")] = None,
+    cluster: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Let the workers of this Dask scheduler make the verdicts.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Grade again what is graded already.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Change nothing in the gradebook; show which points would change.")
@@ -282,15 +285,39 @@ def grade(
     from autograder.grading.grade import grade as grade_all
 
     opened = _course(course)
+    chosen = opened.selected(names or [])
     _protect(unsafe)
-    with live_progress(err) as progress:
-        graded = grade_all(opened, opened.selected(names or []), student, workers, force, dry_run, progress)
+    with _crew(workers, cluster) as crew, live_progress(err) as progress:
+        graded = grade_all(opened, chosen, student, crew, force, dry_run, progress)
     if as_json:
         _print_json(graded.to_json())
     else:
         print_graded(out, graded, dry_run)
         _warn(graded.warnings + graded.not_entered)
     raise typer.Exit(0 if graded.complete else 1)
+
+
+@contextmanager
+def _crew(workers: int | None, cluster: str | None) -> Iterator[Any]:
+    """Who makes verdicts: processes of this machine, or a cluster's."""
+    from autograder.grading.workers import LocalCrew
+
+    if cluster is None:
+        crew = LocalCrew(workers)
+        if workers is not None and crew.workers < workers:
+            err.print(f"{crew.workers} workers, not {workers}: more than there are cores would be slower.")
+        yield crew
+        return
+    if workers is not None:
+        _fail("--workers counts processes of this machine; a --cluster has its own.", 2)
+    try:
+        from autograder.grading.cluster import DaskCrew
+    except ImportError as error:
+        _fail(str(error))
+    with err.status(f"Preparing the workers at {cluster} ..."):
+        team = DaskCrew(cluster)
+    with team:
+        yield team
 
 
 @app.command()

@@ -40,7 +40,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> GradedClass:
     course = make_course(Course.at(ROOT), tmp_path_factory.mktemp("class") / "course")
     assignment = course.assignment(ASSIGNMENT)
     students = make_class(course, assignment)
-    return GradedClass(course, assignment, students, grade(course, [assignment], workers=2))
+    return GradedClass(course, assignment, students, grade(course, [assignment]))
 
 
 @pytest.fixture(scope="session")

@@ -77,7 +77,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Course, dict[str, 
         hand_in(course, name, with_cell(assignment.release, new_code_cell(code)))
     shown = with_cell(with_cell(assignment.release, new_code_cell(SCRIPTS)), new_markdown_cell(MARKDOWN))
     hand_in(course, "scripts", shown)
-    reports = grade(course, [assignment], workers=2).reports
+    reports = grade(course, [assignment]).reports
     return course, {report["student"]: report for report in reports}
 
 

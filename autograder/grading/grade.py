@@ -1,11 +1,7 @@
 """Grading a class: collect, make verdicts in parallel, let nbgrader enter them, write feedback pages."""
 
-import os
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +10,22 @@ from nbgrader.api import MissingEntry
 from autograder.checking.verdict import Verdict
 from autograder.course import Assignment, Course, CourseError, read_notebook
 from autograder.grading.enter import Change, Clerk
-from autograder.grading.files import NO_ROOM, only_run, secret_seed
+from autograder.grading.files import only_run, secret_seed
 from autograder.grading.gradebook import open_gradebook, quiet_logging
-from autograder.grading.intake import Collected, Submission, collect
+from autograder.grading.intake import Collected, Submission, collect, is_unreadable
 from autograder.grading.pages import place_mathjax
 from autograder.grading.release import release
 from autograder.grading.store import (
+    all_missing,
     all_ours,
     is_damaged,
     keep_verdict,
     kept_verdict,
-    verdict_for,
     verdict_key,
     verdict_path,
 )
 from autograder.grading.summary import Summary, draw, summarize
+from autograder.grading.workers import Crew, LocalCrew, Work
 from autograder.progress import Progress
 
 
@@ -79,7 +76,7 @@ def grade(
     course: Course,
     assignments: list[Assignment],
     student: str | None = None,
-    workers: int | None = None,
+    crew: Crew | None = None,
     force: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
@@ -88,7 +85,7 @@ def grade(
 
     Args:
         student: only this one's.
-        workers: processes; as many as there are cores by default.
+        crew: who makes verdicts; by default a process of this machine for each core.
         force: make verdicts anew that are kept already.
         dry_run: make verdicts and compare them with the gradebook, and change nothing there nor in any page.
 
@@ -98,7 +95,7 @@ def grade(
         NbgraderError: if nbgrader refuses as a whole.
         OSError: if the disk is full; what was done is kept, and the next run goes on from there.
     """
-    progress = progress or Progress()
+    progress, crew = progress or Progress(), crew or LocalCrew()
     with only_run(course.root):
         if dry_run:
             _demand_released(course, assignments)
@@ -131,7 +128,7 @@ def grade(
             else:
                 take(index, kept)
         progress.begin("Grading", len(new))
-        for index, verdict in _verdicts(course, submissions, new, workers or os.cpu_count() or 1, force):
+        for index, verdict in _make(course, submissions, new, crew):
             take(index, verdict)
         again = (clerk.enter(submissions[index], verdicts[index]) for index in refused)
         graded = Graded(
@@ -199,47 +196,32 @@ def _collect(course: Course, assignments: list[Assignment], student: str | None,
     return collected
 
 
-def _verdicts(
-    course: Course, submissions: list[Submission], new: list[int], workers: int, force: bool
-) -> Iterator[tuple[int, Verdict]]:
-    """Verdicts that are to be made, each as it is ready; made in parallel."""
-    died: list[int] = []
-    yield from _in_pool(course, submissions, new, workers, force, died)
-    for index in died:  # one by one, so that only who brings a worker down again is without a verdict
-        again: list[int] = []
-        yield from _in_pool(course, submissions, [index], 1, force, again)
-        if again:
-            reason = "The grader's own process died twice over this notebook; a person must grade it."
-            yield index, _ours(course, submissions[index], reason)
+def _make(course: Course, submissions: list[Submission], new: list[int], crew: Crew) -> Iterator[tuple[int, Verdict]]:
+    """Verdicts that are to be made, each kept as it is ready; made in parallel."""
+    seed = secret_seed(course.root)
+    work, indices = [], []
+    for index in new:
+        submission = submissions[index]
+        assignment = course.assignment(submission.assignment)
+        notebook = read_notebook(submission.path)
+        problem = is_unreadable(notebook)
+        if problem:
+            yield index, _keep(course, submission, all_missing(assignment, problem))
+        else:
+            indices.append(index)
+            work.append(Work.of(notebook, assignment, seed))
+    for position, outcome in crew.outcomes(work):
+        submission = submissions[indices[position]]
+        if isinstance(outcome, str):
+            outcome = all_ours(course.assignment(submission.assignment), outcome)
+        yield indices[position], _keep(course, submission, outcome)
 
 
-def _in_pool(
-    course: Course, submissions: list[Submission], indices: list[int], workers: int, force: bool, died: list[int]
-) -> Iterator[tuple[int, Verdict]]:
-    """New verdicts; the indices whose worker died go into ``died``."""
-    if not indices:
-        return
-    with ProcessPoolExecutor(min(workers, len(indices)), mp_context=get_context("spawn"), initializer=_begin) as pool:
-        waiting: dict[Future, int] = {}
-        for index in indices:
-            s = submissions[index]
-            waiting[pool.submit(_grade_one, str(course.root), s.assignment, s.student, str(s.path), force)] = index
-        try:
-            while waiting:
-                done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in done:
-                    index = waiting.pop(future)
-                    try:
-                        yield index, Verdict.from_json(future.result())
-                    except BrokenProcessPool:
-                        died.append(index)
-                    except Exception as error:  # a bug of ours in one submission must not stop the others
-                        if isinstance(error, OSError) and error.errno in NO_ROOM:
-                            raise
-                        reason = f"The grader failed: {type(error).__name__}: {error}"
-                        yield index, _ours(course, submissions[index], reason)
-        finally:
-            pool.shutdown(cancel_futures=True)
+def _keep(course: Course, submission: Submission, verdict: Verdict) -> Verdict:
+    assignment = course.assignment(submission.assignment)
+    key = verdict_key(read_notebook(submission.path), assignment, secret_seed(course.root))
+    keep_verdict(course, submission.student, assignment, key, verdict)
+    return verdict
 
 
 def _kept_for(course: Course, submission: Submission, warnings: list[str]) -> Verdict | None:
@@ -254,27 +236,6 @@ def _kept_for(course: Course, submission: Submission, warnings: list[str]) -> Ve
     key = verdict_key(read_notebook(submission.path), assignment, secret_seed(course.root))
     kept = kept_verdict(course, submission.student, assignment, key)
     return kept if kept is not None and kept.is_final else None
-
-
-def _begin() -> None:
-    import torch
-
-    torch.set_num_threads(1)
-
-
-def _grade_one(root: str, assignment_name: str, student: str, path: str, force: bool) -> dict[str, Any]:
-    """In a worker: the verdict on one collected notebook."""
-    course = Course.at(Path(root))
-    assignment = course.assignment(assignment_name)
-    return verdict_for(course, assignment, student, read_notebook(Path(path)), force).to_json()
-
-
-def _ours(course: Course, submission: Submission, reason: str) -> Verdict:
-    assignment = course.assignment(submission.assignment)
-    verdict = all_ours(assignment, reason)
-    key = verdict_key(read_notebook(submission.path), assignment, secret_seed(course.root))
-    keep_verdict(course, submission.student, assignment, key, verdict)
-    return verdict
 
 
 def _line(submission: Submission, verdict: Verdict) -> str:

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from autograder.checking.client.confine import OUT_OF_MEMORY, Limits
+from autograder.checking.client.confine import OUT_OF_MEMORY, Limits, staged
 from autograder.checking.client.wire import Connection, WireError
 from autograder.grading.cgroups import ControlGroup, make_control_group
 from autograder.grading.visible import CLIENT, SITE, hidden, interpreter, links, visible
@@ -291,15 +291,14 @@ def _confined_command(folder: Path, inside: list[str], limits: Limits) -> tuple[
     staging = folder / "seen"
     if is_root:
         staging.mkdir()
-        folder.chmod(0o711)
-    places = [str(staging / str(i)) if is_root else source for i, (source, _) in enumerate(seen)]
+    reachable = [staged(i) if is_root else source for i, (source, _) in enumerate(seen)]
     group = make_control_group(PRELOADED_BYTES + limits.memory, 2 * limits.processes)
     plan: dict[str, Any] = {
-        "command": [bubblewrap, *_bubblewrap_options(places, [place for _, place in seen]), "--", *inside],
+        "command": [bubblewrap, *_bubblewrap_options(reachable, [place for _, place in seen]), "--", *inside],
         "groups": group.joined_by if group else [],
         "user": NOBODY if is_root else None,
         "staging": str(staging),
-        "sources": [(source, place) for (source, _), place in zip(seen, places, strict=True)],
+        "sources": [source for source, _ in seen],
     }
     launcher = folder / "client" / PACKAGE.name / "checking" / "client" / "confine.py"
     return [sys.executable, "-I", "-S", str(launcher), "launch", json.dumps(plan)], group

@@ -271,13 +271,21 @@ def _filter(column: int, audit: int) -> list[bytes]:
     return made
 
 
+_STAGED = "/tmp"
+
+
+def staged(index: int) -> str:
+    """Where a launched command finds the source of this index: all of them lie over a folder that all may enter."""
+    return os.path.join(_STAGED, str(index))
+
+
 def launch(plan: dict[str, Any]) -> NoReturn:
     """Become bubblewrap, as an ordinary user.
 
     Args:
         plan: ``command``, what to become; ``groups``, files to which this process writes its id to join a control
             group; and, where root must drop its rights, ``user``, the id to take, ``staging``, an empty folder, and
-            ``sources``, pairs of a path and its place in the staging folder, where an ordinary user can reach it.
+            ``sources``, what is to be found as :func:`staged` says, where an ordinary user can reach it.
     """
     for group in plan["groups"]:
         Path(group).write_text(str(os.getpid()))
@@ -285,12 +293,15 @@ def launch(plan: dict[str, Any]) -> NoReturn:
         _call("unshare", _libc.unshare(_CLONE_NEWNS))
         _mount(None, "/", None, _MS_REC | _MS_PRIVATE)
         _mount("tmpfs", plan["staging"], "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=755")
-        for source, place in plan["sources"]:
+        for index, source in enumerate(plan["sources"]):
+            place = os.path.join(plan["staging"], str(index))
             if os.path.isdir(source):
                 os.mkdir(place)
             else:
                 Path(place).touch()
             _mount(source, place, None, _MS_BIND | _MS_REC)
+        _mount(plan["staging"], _STAGED, None, _MS_BIND | _MS_REC)
+        os.chdir("/")
         os.setgroups([])
         os.setgid(plan["user"])
         os.setuid(plan["user"])

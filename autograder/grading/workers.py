@@ -1,0 +1,210 @@
+"""Verdicts made in parallel, by processes of this machine.
+
+What a worker needs is in the work itself, so that a worker may be anywhere (:mod:`autograder.grading.cluster`), and
+what comes back is plain JSON. Nobody but the grader writes files.
+"""
+
+import multiprocessing
+import os
+import signal
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Protocol
+
+import nbformat
+from nbformat import NotebookNode
+
+from autograder.checking.verdict import Verdict
+from autograder.course import Assignment
+from autograder.grading.files import NO_ROOM
+from autograder.grading.fingerprint import grader_hash
+from autograder.grading.run import judge_notebook
+
+DEATHS = 2
+"""So often a worker may die over a notebook; then a person must grade it."""
+
+DIED = "The grader's own process died twice over this notebook; a person must grade it."
+
+Outcome = Verdict | str
+"""A verdict, or why we failed to make one."""
+
+
+class OtherVersion(Exception):
+    """A worker would grade with other code than the grader's."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One mended notebook and all that it takes to judge it.
+
+    Attributes:
+        notebook: the mended notebook, as JSON.
+        seed: of the inputs; the course's secret, which thus goes to every worker.
+        assignment: its name.
+        file_name: of its notebook.
+        solution: its solution notebook, as JSON.
+        release: its released notebook, as JSON.
+        grader: hash of all that grades it, on which worker and grader must agree.
+    """
+
+    notebook: str
+    seed: bytes
+    assignment: str
+    file_name: str
+    solution: str
+    release: str
+    grader: str
+
+    @staticmethod
+    def of(notebook: NotebookNode, assignment: Assignment, seed: bytes) -> "Work":
+        return Work(
+            nbformat.writes(notebook),
+            seed,
+            assignment.name,
+            assignment.solution_path.name,
+            *_texts(assignment),
+            grader_hash(assignment),
+        )
+
+
+class Crew(Protocol):
+    """Workers, wherever they are."""
+
+    def outcomes(self, work: Sequence[Work]) -> Iterator[tuple[int, Outcome]]:
+        """What comes of each piece of work, with its position, in the order in which they are finished."""
+        ...
+
+
+@lru_cache(maxsize=16)
+def _texts(assignment: Assignment) -> tuple[str, str]:
+    return assignment.solution_path.read_bytes().decode(), assignment.release_path.read_bytes().decode()
+
+
+_one_at_a_time = threading.Lock()
+
+
+def do(work: Work) -> dict[str, Any]:
+    """In a worker: the verdict on one notebook, as JSON. A process does one piece of work at a time.
+
+    Raises:
+        OtherVersion: if this worker would grade with other code.
+    """
+    with _one_at_a_time:
+        assignment = _assignment(work.assignment, work.file_name, work.solution, work.release)
+        if grader_hash(assignment) != work.grader:
+            raise OtherVersion
+        notebook = nbformat.reads(work.notebook, as_version=4)
+        return judge_notebook(notebook, assignment, work.seed).to_json()
+
+
+@lru_cache(maxsize=16)
+def _assignment(name: str, file_name: str, solution: str, release: str) -> Assignment:
+    """An assignment made of its notebooks, which are written to a folder of this worker's own."""
+    content = sha256(f"{solution}\0{release}".encode()).hexdigest()[:16]
+    folder = Path(tempfile.gettempdir()) / f"words-in-context-{os.getpid()}-{content}" / name
+    for part, text in (("solution", solution), ("release", release)):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        (folder / part / file_name).write_bytes(text.encode())
+    return Assignment(name, folder / "solution" / file_name, folder / "release" / file_name)
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class LocalCrew:
+    """Processes of this machine, each with one thread and a preloaded sandbox of its own.
+
+    Args:
+        workers: how many; never more than there are cores.
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.workers = min(workers or cores(), cores())
+
+    def outcomes(self, work: Sequence[Work]) -> Iterator[tuple[int, Outcome]]:
+        """See :class:`Crew`. A worker that dies costs nobody else: what was in hand is tried again, one by one."""
+        waiting, suspects = deque(range(len(work))), deque[int]()
+        deaths = dict.fromkeys(waiting, 0)
+        while waiting or suspects:
+            alone = not waiting
+            queue = suspects if alone else waiting
+            for index, outcome in self._in_one_pool(work, queue, 1 if alone else self.workers):
+                if outcome is not None:
+                    yield index, outcome
+                    continue
+                deaths[index] += 1
+                if alone and deaths[index] >= DEATHS:
+                    yield index, DIED
+                else:
+                    suspects.append(index)
+
+    def _in_one_pool(
+        self, work: Sequence[Work], queue: deque[int], workers: int
+    ) -> Iterator[tuple[int, Outcome | None]]:
+        """Outcomes until the queue is empty or a worker dies; None for what was in hand then.
+
+        No more is handed out than there are workers, so that few are suspected when one of them dies.
+        """
+        with (
+            tempfile.TemporaryDirectory(prefix="words-in-context-") as scratch,
+            ProcessPoolExecutor(
+                min(workers, len(queue)),
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=_begin,
+                initargs=(scratch,),
+            ) as pool,
+        ):
+            in_hand: dict[Future[dict[str, Any]], int] = {}
+            try:
+                broken = False
+                while in_hand or (queue and not broken):
+                    while queue and not broken and len(in_hand) < workers:
+                        try:
+                            in_hand[pool.submit(do, work[queue[0]])] = queue[0]
+                        except BrokenProcessPool:
+                            broken = True
+                        else:
+                            queue.popleft()
+                    for future in wait(in_hand, return_when=FIRST_COMPLETED).done:
+                        outcome = _outcome(future)
+                        broken = broken or outcome is None
+                        yield in_hand.pop(future), outcome
+            finally:
+                for process in multiprocessing.active_children() if in_hand else ():
+                    process.terminate()  # the run was stopped: nobody waits for what is in hand
+
+
+def _outcome(future: Future[dict[str, Any]]) -> Outcome | None:
+    """What became of a piece of work; None if its worker died."""
+    try:
+        return Verdict.from_json(future.result())
+    except BrokenProcessPool:
+        return None
+    except Exception as error:  # a bug of ours in one submission must not stop the others
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise
+        return f"The grader failed: {type(error).__name__}: {error}"
+
+
+def _begin(scratch: str) -> None:
+    """Prepare a process of this machine: Ctrl-C is the grader's, and what is written goes with the pool."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tempfile.tempdir = scratch
+    one_thread()
+
+
+def one_thread() -> None:
+    """Let torch use one thread in this process; there is a process for each core."""
+    import torch
+
+    torch.set_num_threads(1)
