@@ -10,7 +10,6 @@ from autograder.checking.tasks import tasks_of
 from autograder.grading.explain import explain
 from autograder.grading.grade import grade
 from autograder.grading.gradebook import open_gradebook
-from autograder.grading.store import latest_verdict, verdict_path
 
 NEEDS = {"multi_head_attention": {"scaled_dot_product_attention", "split_heads", "merge_heads"}}
 """Tasks whose answers call the student's own answers to other tasks."""
@@ -110,16 +109,6 @@ def test_a_verdict_is_replayed_to_the_same_points(sample: GradedClass) -> None:
     assert told["agrees"]
     assert any(case["detail"] for case in told["replayed"]["cases"])
     assert not any(case["detail"] for case in told["kept"]["cases"])
-
-
-def test_a_damaged_verdict_is_made_again(sample: GradedClass, tmp_path: object) -> None:
-    path = verdict_path(sample.course, "ada", "06-attention")
-    kept = path.read_bytes()
-    path.write_bytes(kept[: len(kept) // 2])
-    assert latest_verdict(sample.course, "ada", "06-attention") is None
-    again = grade(sample.course, [sample.assignment], student="ada")
-    assert [r["score"] for r in again.reports] == [90]
-    assert latest_verdict(sample.course, "ada", "06-attention") is not None
 
 
 def test_the_seed_is_secret_and_stays(sample: GradedClass) -> None:
