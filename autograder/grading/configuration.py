@@ -33,7 +33,10 @@ def configure(config: Config) -> None:
     config.Autograde.autograde_preprocessors = AUTOGRADE
     config.GenerateFeedback.exporter_class = "autograder.grading.feedback.FeedbackExporter"
     config.HTMLExporter.sanitize_html = True
-    config.HTMLExporter.filters = {"markdown2html": "autograder.grading.pages.safe_markdown2html"}
+    config.HTMLExporter.filters = {
+        "markdown2html": "autograder.grading.pages.safe_markdown2html",
+        "clean_html": "autograder.grading.pages.safe_html",
+    }
     prepare_environment()
 
 

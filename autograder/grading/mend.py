@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from nbformat import NotebookNode
 
 from autograder.course import Assignment, nbgrader_metadata
-from autograder.grading.reading import kept_metadata, read_submitted
+from autograder.grading.reading import attached_images, kept_metadata, read_submitted
 
 UNREADABLE = "unreadable"
 
@@ -62,12 +62,15 @@ def unanswered(assignment: Assignment, reason: str) -> NotebookNode:
 
 
 def _drop_extras(mended: Mended) -> None:
-    """Take away what grading does not need: outputs, attachments, other metadata."""
+    """Take away what grading does not need: outputs, other metadata, attachments that are not images."""
     for cell in mended.notebook.cells:
         cell.metadata = NotebookNode(kept_metadata(cell.metadata))
         if "nbgrader" in cell.metadata:
             cell.metadata.nbgrader = NotebookNode(cell.metadata.nbgrader)
+        images = attached_images(cell)
         cell.pop("attachments", None)
+        if images and cell.cell_type == "markdown":
+            cell.attachments = NotebookNode(images)
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
 

@@ -1,15 +1,26 @@
-"""What feedback pages and the formgrader show of a student's notebook: nothing that runs, nothing from another host."""
+"""What feedback pages and the formgrader show of a student's notebook: nothing that runs, nothing from another host.
 
+Nor anything that passes for what is not the student's: a verdict's card, a field of the formgrader. So of classes only
+those that color code are kept, and no ids.
+"""
+
+import html
 import importlib.util
+import re
 import shutil
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import bleach
 from bleach.css_sanitizer import CSSSanitizer
-from nbconvert.filters import markdown2html
+from jinja2 import pass_context
+from jinja2.runtime import Context
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from pygments.token import STANDARD_TYPES
 
 from autograder.course import Course
+from autograder.grading.reading import IMAGES, attached_images
 
 # fmt: off
 TAGS = frozenset((
@@ -21,7 +32,7 @@ TAGS = frozenset((
 ))
 # fmt: on
 ATTRIBUTES = {
-    "*": ["class", "id", "align", "title"],
+    "*": ["align", "title"],
     "a": ["href"],
     "img": ["src", "alt", "width", "height"],
     "td": ["style", "colspan", "rowspan"],
@@ -29,27 +40,74 @@ ATTRIBUTES = {
     "ol": ["start"],
     "details": ["open"],
 }
-_CLEANER_STYLE = CSSSanitizer(allowed_css_properties=["text-align"])
+CARD_CLASSES = frozenset(("wic-card", "wic-passed", "wic-partial", "wic-failed", "wic-note"))
+CODE_CLASSES = frozenset(("highlight", *filter(None, STANDARD_TYPES.values())))
+MAX_CHARACTERS, MAX_MARKS = 20_000, 1_000
+"""A longer text, or one with more tags and formulas, is shown as it was typed: cleaning it could take minutes."""
+
+_LINK = re.compile(r"(https?://|mailto:|#)", re.IGNORECASE)
+_IMAGE = re.compile(rf"data:({'|'.join(IMAGES)});base64,[A-Za-z0-9+/=\s]*")
+_STYLES = CSSSanitizer(allowed_css_properties=["text-align"])
+
+
+@pass_context
+def safe_markdown2html(context: Context, source: str) -> str:
+    """A jinja filter: Markdown without scripts, handlers, frames, forms and styles; images only from the notebook."""
+    images = attached_images(context.get("cell") or {})
+    return _convert(source, images) if images else _convert_text(source)
+
+
+@pass_context
+def safe_html(context: Context, source: Any) -> str:
+    """A jinja filter in the place of nbconvert's ``clean_html``: our cards; a raw cell as it was typed."""
+    text = source.decode("utf-8", "replace") if isinstance(source, bytes) else str(source)
+    cell = context.get("cell")
+    if cell is not None and cell.get("cell_type") == "raw":
+        return _as_typed(text)
+    return _clean(text, CARD_CLASSES | CODE_CLASSES)
 
 
 @lru_cache(maxsize=1024)
-def safe_markdown2html(source: str) -> str:
-    """Markdown as HTML without scripts, handlers, frames, forms and styles; images only if they are in the page."""
-    return bleach.clean(
-        markdown2html(source),
-        tags=TAGS,
-        attributes=_is_allowed,
-        protocols=["http", "https", "mailto", "data"],
-        css_sanitizer=_CLEANER_STYLE,
-    )
+def _convert_text(source: str) -> str:
+    return _convert(source, {})
 
 
-def _is_allowed(tag: str, name: str, value: str) -> bool:
-    if tag == "img" and name == "src":
-        return value.startswith(("data:image/png;", "data:image/jpeg;", "data:image/gif;"))
-    if tag == "a" and name == "href":
-        return not value.strip().lower().startswith("data:")
-    return name in ATTRIBUTES["*"] or name in ATTRIBUTES.get(tag, [])
+def _convert(source: str, images: dict[str, dict[str, str]]) -> str:
+    if len(source) > MAX_CHARACTERS or source.count("<") + source.count("\\begin") > MAX_MARKS:
+        return _as_typed(source)
+    renderer = _Renderer(escape=False, attachments=images, exclude_anchor_links=True)
+    try:
+        return _clean(MarkdownWithMath(renderer=renderer).render(source), CODE_CLASSES)
+    except Exception:  # whatever Markdown a student finds that breaks the parser must not cost the class its pages
+        return _as_typed(source)
+
+
+class _Renderer(IPythonRenderer):
+    """nbconvert's, which gives up on a notebook with an image that is not there."""
+
+    def image(self, text: str, url: str, title: str | None = None) -> str:
+        name = url.removeprefix("attachment:")
+        if name != url and name not in self.attachments:
+            return f"<em>(an image that is not here: {html.escape(text or name)})</em>"
+        return super().image(text, url, title)
+
+
+def _clean(text: str, classes: frozenset[str]) -> str:
+    def is_allowed(tag: str, name: str, value: str) -> bool:
+        if name == "class":
+            return classes.issuperset(value.split())
+        if tag == "img" and name == "src":
+            return _IMAGE.fullmatch(value) is not None
+        if tag == "a" and name == "href":
+            return _LINK.match(value) is not None  # a relative link leads nowhere, or, shortened later, to a script
+        return name in ATTRIBUTES["*"] or name in ATTRIBUTES.get(tag, [])
+
+    protocols = ["http", "https", "mailto", "data"]
+    return bleach.clean(text, tags=TAGS, attributes=is_allowed, protocols=protocols, css_sanitizer=_STYLES)
+
+
+def _as_typed(text: str) -> str:
+    return f"<pre>{html.escape(text)}</pre>"
 
 
 def place_mathjax(course: Course) -> None:

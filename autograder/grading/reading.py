@@ -3,6 +3,7 @@
 import codecs
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import nbformat
@@ -12,6 +13,10 @@ from nbformat.v4 import new_notebook
 MAX_BYTES = 512 << 20
 MAX_CELLS = 5_000
 MAX_SOURCE = 1_000_000
+IMAGES = ("image/png", "image/jpeg", "image/gif")
+"""Kinds of images that are kept where a student has pasted one: they cannot run anything."""
+
+_BASE64 = re.compile(r"[A-Za-z0-9+/=\s]+")
 
 
 class Unreadable(Exception):
@@ -118,11 +123,25 @@ def _as_cell(cell: Any, seen: set[str]) -> NotebookNode | None:
     cell_type = kind.get(str(cell.get("cell_type")), "code")
     metadata = kept_metadata(cell.get("metadata"))
     made = getattr(nbformat.v4, f"new_{cell_type}_cell")(source=source, metadata=metadata)
+    if cell_type == "markdown" and (images := attached_images(cell)):
+        made.attachments = nbformat.from_dict(images)
     identity = cell.get("id")
     if isinstance(identity, str) and re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", identity) and identity not in seen:
         made.id = identity
     seen.add(made.id)
     return made
+
+
+def attached_images(cell: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """The images attached to a cell, such as a pasted drawing."""
+    attached = cell.get("attachments")
+    found = {}
+    for name, data in attached.items() if isinstance(attached, Mapping) else ():
+        kinds = {kind: data.get(kind) for kind in IMAGES} if isinstance(data, Mapping) else {}
+        images = {kind: text for kind, text in kinds.items() if isinstance(text, str) and _BASE64.fullmatch(text)}
+        if images:
+            found[str(name)] = images
+    return found
 
 
 def kept_metadata(metadata: Any) -> dict[str, Any]:
