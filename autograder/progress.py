@@ -79,7 +79,7 @@ class _Plain:
     def _begin(self, stage: str, total: int) -> None:
         self._stage, self._total, self._done = stage, total, 0
         self._began = self._told = time.monotonic()
-        self._print(f"{stage} {total} submissions ..." if total else f"{stage} ...")
+        self._print(f"{stage}: {total} submissions ..." if total else f"{stage} ...")
 
     def _step(self, line: str) -> None:
         self._done += 1
@@ -93,7 +93,9 @@ class _Plain:
     def _how_far(self, seconds: float) -> str:
         if not self._total:
             return f"{self._stage}: {self._done}"
-        speed = self._done / max(seconds, 1e-9)
+        if seconds < 1:
+            return f"{self._stage}: {self._done} of {self._total}"
+        speed = self._done / seconds
         minutes = (self._total - self._done) / speed / 60
         left = f", {minutes:.0f} min left" if minutes >= 1 else ", less than a minute left" if minutes else ""
         return f"{self._stage}: {self._done} of {self._total}, {per_minute(speed)}{left}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 
 from autograder.course import Course
-from autograder.grading.files import seed_path
+from autograder.grading.files import PARTIAL, seed_path
 from autograder.grading.gradebook import database_url
 
 FOLDER = "backups"
@@ -35,7 +35,9 @@ def back_up(course: Course) -> Path:
         raise NoBackup(f"The gradebook is kept by {url.get_backend_name()}: back it up there before you grade again.")
     parent = course.root / FOLDER
     parent.mkdir(mode=0o700, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=parent, prefix=".partial-"))  # made for its owner alone
+    for left in parent.glob(f".*{PARTIAL}"):  # by a run that was killed
+        shutil.rmtree(left)
+    partial = Path(tempfile.mkdtemp(dir=parent, prefix=".", suffix=PARTIAL))  # made for its owner alone
     try:
         _copy_database(Path(url.database), partial / "gradebook.db")
         if seed_path(course.root).exists():

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 SEED_BYTES = 32
+PARTIAL = ".partial"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 """The numbers of errors that mean a full disk."""
 
@@ -23,7 +24,7 @@ class CourseBusy(Exception):
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file so that, whatever happens, either the old or the new one is there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
@@ -35,6 +36,12 @@ def write_atomically(path: Path, data: bytes) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(partial)
         raise
+
+
+def clear_partial(folder: Path) -> None:
+    """Remove what a killed run left half written; nobody else may be writing there."""
+    for path in folder.rglob(f".*{PARTIAL}"):
+        path.unlink()
 
 
 def write_json(path: Path, record: Any) -> None:

@@ -10,7 +10,7 @@ from nbgrader.api import MissingEntry
 from autograder.checking.verdict import Verdict
 from autograder.course import Assignment, Course, CourseError, read_notebook
 from autograder.grading.enter import Change, Clerk
-from autograder.grading.files import only_run, secret_seed
+from autograder.grading.files import clear_partial, only_run, secret_seed
 from autograder.grading.gradebook import open_gradebook, quiet_logging
 from autograder.grading.intake import Collected, Submission, collect, is_unreadable
 from autograder.grading.pages import place_mathjax
@@ -97,6 +97,8 @@ def grade(
     """
     progress, crew = progress or Progress(), crew or LocalCrew()
     with only_run(course.root):
+        for folder in (course.verdicts_directory, course.submitted_directory):
+            clear_partial(folder)
         if dry_run:
             _demand_released(course, assignments)
         else:
@@ -199,22 +201,22 @@ def _collect(course: Course, assignments: list[Assignment], student: str | None,
 def _make(course: Course, submissions: list[Submission], new: list[int], crew: Crew) -> Iterator[tuple[int, Verdict]]:
     """Verdicts that are to be made, each kept as it is ready; made in parallel."""
     seed = secret_seed(course.root)
-    work, indices = [], []
+    readable = []
     for index in new:
         submission = submissions[index]
         assignment = course.assignment(submission.assignment)
-        notebook = read_notebook(submission.path)
-        problem = is_unreadable(notebook)
+        problem = is_unreadable(read_notebook(submission.path))
         if problem:
             yield index, _keep(course, submission, all_missing(assignment, problem))
         else:
-            indices.append(index)
-            work.append(Work.of(notebook, assignment, seed))
+            readable.append(index)
+    handed_in = (submissions[index] for index in readable)
+    work = (Work.of(read_notebook(s.path), course.assignment(s.assignment), seed) for s in handed_in)
     for position, outcome in crew.outcomes(work):
-        submission = submissions[indices[position]]
+        submission = submissions[readable[position]]
         if isinstance(outcome, str):
             outcome = all_ours(course.assignment(submission.assignment), outcome)
-        yield indices[position], _keep(course, submission, outcome)
+        yield readable[position], _keep(course, submission, outcome)
 
 
 def _keep(course: Course, submission: Submission, verdict: Verdict) -> Verdict:

@@ -10,12 +10,13 @@ import signal
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,11 +28,9 @@ from autograder.course import Assignment
 from autograder.grading.files import NO_ROOM
 from autograder.grading.fingerprint import grader_hash
 from autograder.grading.run import judge_notebook
+from autograder.grading.sandbox import NoSandbox
 
-DEATHS = 2
-"""So often a worker may die over a notebook; then a person must grade it."""
-
-DIED = "The grader's own process died twice over this notebook; a person must grade it."
+DIED = "The grader's own process died over this notebook, and again when it was tried once more."
 
 Outcome = Verdict | str
 """A verdict, or why we failed to make one."""
@@ -75,11 +74,18 @@ class Work:
         )
 
 
+Piece = tuple[int, Work]
+"""Work with its position."""
+
+
 class Crew(Protocol):
     """Workers, wherever they are."""
 
-    def outcomes(self, work: Sequence[Work]) -> Iterator[tuple[int, Outcome]]:
-        """What comes of each piece of work, with its position, in the order in which they are finished."""
+    def outcomes(self, work: Iterable[Work]) -> Iterator[tuple[int, Outcome]]:
+        """What comes of each piece of work, with its position, in the order in which they are finished.
+
+        Work is taken as there are workers for it, so that a class need not fit into memory.
+        """
         ...
 
 
@@ -131,57 +137,59 @@ class LocalCrew:
     def __init__(self, workers: int | None = None) -> None:
         self.workers = min(workers or cores(), cores())
 
-    def outcomes(self, work: Sequence[Work]) -> Iterator[tuple[int, Outcome]]:
-        """See :class:`Crew`. A worker that dies costs nobody else: what was in hand is tried again, one by one."""
-        waiting, suspects = deque(range(len(work))), deque[int]()
-        deaths = dict.fromkeys(waiting, 0)
-        while waiting or suspects:
-            alone = not waiting
-            queue = suspects if alone else waiting
-            for index, outcome in self._in_one_pool(work, queue, 1 if alone else self.workers):
-                if outcome is not None:
-                    yield index, outcome
-                    continue
-                deaths[index] += 1
-                if alone and deaths[index] >= DEATHS:
-                    yield index, DIED
-                else:
-                    suspects.append(index)
+    def outcomes(self, work: Iterable[Work]) -> Iterator[tuple[int, Outcome]]:
+        """See :class:`Crew`. A worker that dies costs nobody else: what was in hand is tried again, one by one.
 
-    def _in_one_pool(
-        self, work: Sequence[Work], queue: deque[int], workers: int
-    ) -> Iterator[tuple[int, Outcome | None]]:
-        """Outcomes until the queue is empty or a worker dies; None for what was in hand then.
-
-        No more is handed out than there are workers, so that few are suspected when one of them dies.
+        Raises:
+            NoSandbox: if this machine gives none.
+            OSError: if the disk is full.
         """
-        with (
-            tempfile.TemporaryDirectory(prefix="words-in-context-") as scratch,
-            ProcessPoolExecutor(
-                min(workers, len(queue)),
-                mp_context=multiprocessing.get_context("spawn"),
-                initializer=_begin,
-                initargs=(scratch,),
-            ) as pool,
-        ):
-            in_hand: dict[Future[dict[str, Any]], int] = {}
-            try:
-                broken = False
-                while in_hand or (queue and not broken):
-                    while queue and not broken and len(in_hand) < workers:
-                        try:
-                            in_hand[pool.submit(do, work[queue[0]])] = queue[0]
-                        except BrokenProcessPool:
-                            broken = True
-                        else:
-                            queue.popleft()
-                    for future in wait(in_hand, return_when=FIRST_COMPLETED).done:
-                        outcome = _outcome(future)
-                        broken = broken or outcome is None
-                        yield in_hand.pop(future), outcome
-            finally:
-                for process in multiprocessing.active_children() if in_hand else ():
-                    process.terminate()  # the run was stopped: nobody waits for what is in hand
+        coming = enumerate(work)
+        queue, suspects = deque(islice(coming, 1)), deque[Piece]()
+        while queue:
+            for piece, outcome in _in_one_pool(queue, coming, self.workers, 2 * self.workers):
+                if outcome is None:
+                    suspects.append(piece)
+                else:
+                    yield piece[0], outcome
+        while suspects:
+            for piece, outcome in _in_one_pool(suspects, iter(()), 1, 1):
+                yield piece[0], DIED if outcome is None else outcome
+
+
+def _in_one_pool(
+    queue: deque[Piece], coming: Iterator[Piece], workers: int, most: int
+) -> Iterator[tuple[Piece, Outcome | None]]:
+    """Outcomes until nothing is left or a worker dies; None for what was in hand then.
+
+    At most so much is handed out that no worker waits while an outcome is dealt with, and that few are suspected when
+    one of them dies. The queue, which is filled up with what is coming, is empty only when nothing is left.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="words-in-context-") as scratch,
+        ProcessPoolExecutor(
+            workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin, initargs=(scratch,)
+        ) as pool,
+    ):
+        in_hand: dict[Future[dict[str, Any]], Piece] = {}
+        broken = False
+        try:
+            while in_hand or (queue and not broken):
+                while queue and not broken and len(in_hand) < most:
+                    try:
+                        in_hand[pool.submit(do, queue[0][1])] = queue[0]
+                    except BrokenProcessPool:
+                        broken = True
+                    else:
+                        queue.popleft()
+                        queue.extend(islice(coming, 1))
+                for future in wait(in_hand, return_when=FIRST_COMPLETED).done:
+                    outcome = _outcome(future)
+                    broken = broken or outcome is None
+                    yield in_hand.pop(future), outcome
+        finally:
+            for process in multiprocessing.active_children() if in_hand else ():
+                process.terminate()  # the run was stopped: nobody waits for what is in hand
 
 
 def _outcome(future: Future[dict[str, Any]]) -> Outcome | None:
@@ -190,6 +198,8 @@ def _outcome(future: Future[dict[str, Any]]) -> Outcome | None:
         return Verdict.from_json(future.result())
     except BrokenProcessPool:
         return None
+    except NoSandbox:
+        raise
     except Exception as error:  # a bug of ours in one submission must not stop the others
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             raise
@@ -200,7 +210,16 @@ def _begin(scratch: str) -> None:
     """Prepare a process of this machine: Ctrl-C is the grader's, and what is written goes with the pool."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     tempfile.tempdir = scratch
+    threading.Thread(target=_end_with_grader, daemon=True).start()
     one_thread()
+
+
+def _end_with_grader() -> None:
+    """A grader that is killed leaves nobody behind who waits for work."""
+    grader = multiprocessing.parent_process()
+    assert grader is not None
+    grader.join()
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def one_thread() -> None:
