@@ -1,4 +1,4 @@
-"""The command ``autograder``: release, check, collect, grade, explain, audit, tasks, doctor, demo, formgrader.
+"""The command ``autograder``: release, check, collect, grade, explain, audit, tasks, doctor, demo, bench, formgrader.
 
 Results go to standard output, progress to standard error. What takes torch is imported inside the commands, so that
 help comes at once.
@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autograder.progress import live_progress
-from autograder.tables import MARKS, print_graded, shown_path
+from autograder.tables import MARKS, print_comparison, print_graded, print_scale, shown_path
 
 app = typer.Typer(
     help="Release, check and grade the exercises of Words in Context.",
@@ -29,6 +29,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+bench = typer.Typer(help="Measure what grading costs. Let nothing else run meanwhile.", no_args_is_help=True)
+app.add_typer(bench, name="bench")
 out = Console()
 err = Console(stderr=True)
 
@@ -61,7 +63,16 @@ def plain_errors() -> Iterator[None]:
             _fail("The disk is full. Make room and run the same command again; nothing was lost.")
         _fail(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
     except Exception as error:
-        known = ("CourseError", "CourseBusy", "NbgraderError", "SandboxError", "NoSandbox", "ClusterError", "TaskError")
+        known = (
+            "CourseError",
+            "CourseBusy",
+            "NbgraderError",
+            "SandboxError",
+            "NoSandbox",
+            "ClusterError",
+            "TaskError",
+            "BenchError",
+        )
         if type(error).__name__ not in known:
             raise
         _fail(str(error))
@@ -542,3 +553,64 @@ def formgrader(
         f"The formgrader of {opened.root.name}: http://127.0.0.1:{port}/formgrader (Ctrl-C ends it)", markup=False
     )
     raise typer.Exit(serve(opened.root, port, browser))
+
+
+@bench.command("grading")
+def bench_grading(
+    rounds: Annotated[int, typer.Option(min=1, help="How often each of the two grades the class.")] = 3,
+    students: Annotated[int | None, typer.Option(min=1, help="Only so many of the class of 24.")] = None,
+    training: Annotated[
+        bool, typer.Option("--training", help="With a last cell that trains for some seconds.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Grade the sample class of 06-attention by stock nbgrader and by ours, in turn, in build/bench."""
+    from autograder.grading.bench import compare, minutes
+
+    _protect(unsafe=False)
+    err.print(f"About {minutes(rounds, students, training):.0f} minutes on two cores.", highlight=False)
+    with _bench_folder() as folder, live_progress(err) as progress:
+        compared = compare(_course(None), folder / "grading", rounds, students, training, progress)
+    if as_json:
+        _print_json(compared.to_json())
+    else:
+        print_comparison(out, compared.to_json())
+
+
+@bench.command("scale")
+def bench_scale(
+    sizes: Annotated[str, typer.Option(metavar="N,...", help="How many submissions.")] = "10,30,100,300,1000",
+    workers: Annotated[str, typer.Option(metavar="N,...", help="Never more than there are cores.")] = "1,2",
+    as_json: Json = False,
+) -> None:
+    """Grade made-up classes of several sizes, in build/bench: time, memory, and what 100,000 submissions would take."""
+    from autograder.grading.scale import ROUGHLY, measure, planned
+
+    plan = planned(_counts("--sizes", sizes), _counts("--workers", workers))
+    _protect(unsafe=False)
+    seconds = sum(ROUGHLY.seconds(*run) for run in plan)
+    err.print(f"About {seconds / 60:.0f} minutes on two cores, in {len(plan)} runs.", highlight=False)
+    with _bench_folder() as folder, live_progress(err) as progress:
+        measured = measure(_course(None), folder / "scale", plan, progress)
+    if as_json:
+        _print_json(measured.to_json())
+    else:
+        print_scale(out, measured.to_json())
+
+
+@contextmanager
+def _bench_folder() -> Iterator[Path]:
+    """Where benchmarks make their courses, for one of them at a time."""
+    from autograder.grading.files import only_run
+
+    folder = _course(None).root / "build" / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    with only_run(folder):
+        yield folder
+
+
+def _counts(option: str, text: str) -> list[int]:
+    numbers = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and int(word) for word in numbers):
+        _fail(f"{option} takes numbers with commas between them, not {text!r}.", 2)
+    return [int(word) for word in numbers]

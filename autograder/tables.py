@@ -1,4 +1,4 @@
-"""What a grading run prints for an instructor: students, points, mistakes, changes."""
+"""What a grading run prints for an instructor: students, points, mistakes, changes; and what a benchmark prints."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -126,6 +126,91 @@ def print_changes(out: Console, changes: Sequence["Change"], dry_run: bool) -> N
     out.print(table)
     if len(changes) > MOST_ROWS:
         out.print(f"… and {len(changes) - MOST_ROWS} more, see --json.")
+
+
+def print_comparison(out: Console, compared: dict[str, Any]) -> None:
+    """What ``autograder bench grading`` found."""
+    rounds, workers = compared["rounds"], compared["workers"]
+    what = f"{compared['assignment']}{', with a training' if compared['training'] else ''}"
+    table = Table(
+        title=f"{what}: {compared['submissions']} submissions, seconds for each",
+        caption=f"{rounds} round{'s' * (rounds > 1)}, in turn; ours with {workers} worker{'s' * (workers > 1)}",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("")
+    for heading in ("median", "least", "most"):
+        table.add_column(heading, justify="right")
+    for label, name, digits in (
+        ("stock nbgrader, with feedback", "stock_seconds", 2),
+        ("stock nbgrader, autograde alone", "stock_autograde_seconds", 2),
+        ("ours, with feedback", "our_seconds", 2),
+        ("times as fast", "ratio", 1),
+        ("times as fast as autograde alone", "ratio_to_autograde", 1),
+    ):
+        table.add_row(label, *(f"{compared[name][part]:.{digits}f}" for part in ("median", "min", "max")))
+    out.print(table)
+    for judged in compared["differences"]:
+        points = f"{judged['stock_points']} points, ours {judged['our_points']}"
+        out.print(f"[red]They differ:[/] {judged['student']}, {judged['task']}: stock nbgrader gives {points}.")
+    if compared["points_agree"]:
+        out.print(f"They agree on all {compared['answers_compared']} answers on which they should.")
+    for judged in compared["left_out"]:
+        points = f"{judged['stock_points']:g} and {judged['our_points']:g} of {judged['max_points']:g} points"
+        out.print(f"[dim]Not counted:[/] {judged['student']}, {judged['task']}: {points} ({judged['left_out']})")
+
+
+def print_scale(out: Console, measured: dict[str, Any]) -> None:
+    """What ``autograder bench scale`` found."""
+    table = Table(
+        title="What grading costs",
+        caption="s: seconds for each submission; MiB: of a worker with its sandbox, and of the grader, at the most; "
+        "growth: from the first tenth of a run to the last",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    for heading in ("submissions", "workers", "seconds", "s", "worker MiB", "growth", "grader MiB", "growth"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for run in measured["runs"]:
+        memory = [
+            text
+            for part in ("worker_mib", "grader_mib")
+            for text in (
+                f"{run[part]['max']:.0f}",
+                "" if run[part]["growth"] is None else f"{run[part]['growth']:+.0f}",
+            )
+        ]
+        table.add_row(
+            str(run["submissions"]),
+            str(run["workers"]),
+            f"{run['seconds']:.0f}",
+            f"{run['seconds_per_submission']:.2f}",
+            *memory,
+        )
+    out.print(table)
+    ready = measured["ready_milliseconds"]
+    out.print(
+        f"A notebook's process is ready after {ready['median']:.0f} ms ({ready['min']:.0f} to {ready['max']:.0f})."
+    )
+    if "model" in measured:
+        model, large = measured["model"], measured["large"]
+        out.print(
+            f"seconds = {model['start']:.1f} + {model['a']:.2f} · n / workers + {model['b']:.2f} · n, "
+            f"within {model['error']:.0%} of what was measured",
+            highlight=False,
+        )
+        needed = large["workers_for_one_hour"]
+        within = (
+            f"{needed} workers would do it in an hour"
+            if needed
+            else f"not in an hour by any number: entering points alone takes {large['grader_hours']} hours"
+        )
+        out.print(
+            f"{large['submissions']:,} submissions: {large['hours']} hours with {large['workers']} workers; {within}.",
+            highlight=False,
+        )
+    if measured["picture"]:
+        out.print(f"A picture: {shown_path(Path(measured['picture']))}", soft_wrap=True)
 
 
 def bars(counts: Sequence[int]) -> str:

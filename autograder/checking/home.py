@@ -20,15 +20,16 @@ _hints_given: dict[str, int] = {}
 _last_module: str | None = None
 
 
-def check(task_id: str, namespace: dict[str, Any]) -> None:
-    """Judge one task on the notebook's names and show the card."""
+def check(task_id: str, namespace: dict[str, Any]) -> TaskVerdict | None:
+    """Judge one task on the notebook's names and show the card; returns the verdict, None if there is no such task."""
     found = _find(task_id)
     if found is None:
-        return
+        return None
     task, module_name = found
     verdict = _judge(task, module_name, namespace)
     _latest[task.id] = verdict
     _show(check_card(verdict, has_more_hints=_hints_given.get(task_id, 0) < len(task.hint_texts)))
+    return verdict
 
 
 def hint(task_id: str) -> None:

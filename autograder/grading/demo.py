@@ -80,16 +80,21 @@ def make_class(course: Course, assignment: Assignment) -> list[MadeUp]:
     release(course, assignment)
     students = sample_class(assignment)
     for student in students:
-        for name, data in student.files.items():
-            path = course.received_directory / student.name / assignment.name / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
+        hand_in(course, assignment, student)
     return students
 
 
-def sample_class(assignment: Assignment) -> list[MadeUp]:
-    """The 24 students; the same for the same solutions and misconceptions."""
-    draw = random.Random(f"{SEED} {assignment.name}")
+def hand_in(course: Course, assignment: Assignment, student: MadeUp) -> None:
+    """Put what a made-up student hands in where it arrives."""
+    for name, data in student.files.items():
+        path = course.received_directory / student.name / assignment.name / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def sample_class(assignment: Assignment, seed: int = SEED) -> list[MadeUp]:
+    """The 24 students; the same for the same solutions, misconceptions and seed."""
+    draw = random.Random(f"{seed} {assignment.name}")
     tasks, worked = tasks_of(assignment), Worked(assignment)
     students = [_student(NAMES[i], "perfect", assignment, worked, {}, (), rewritten=i > 0) for i in range(PERFECT)]
     for i in range(PERFECT, PERFECT + EMPTY):

@@ -1,0 +1,125 @@
+"""How much memory a grading run takes while it goes: the grader, and each worker with its sandbox.
+
+Memory is counted as the kernel's proportional set size: what several processes share counts once among them.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import psutil
+
+LEAST_SECONDS = 1.0
+MOST_SHARE = 0.02
+"""Reading the memory of a dozen processes takes the kernel a while; no more of the time than this goes to it."""
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Bytes at one moment.
+
+    Attributes:
+        grader: the process that collects and enters.
+        workers: each judging process, by its process id.
+        sandboxes: the preloaded process of each worker and the notebook that it runs, by the worker's process id.
+    """
+
+    grader: int
+    workers: dict[int, int]
+    sandboxes: dict[int, int]
+
+    def together(self) -> list[int]:
+        """Each worker with its sandbox, if it has one by now."""
+        return [self.workers[i] + self.sandboxes[i] for i in self.workers if self.sandboxes[i]]
+
+
+class Sampler:
+    """Takes samples of a running ``autograder grade``; call it with the process id, as often as you like."""
+
+    def __init__(self) -> None:
+        self.samples: list[Sample] = []
+        self.grader_seconds = 0.0
+        self._next = 0.0
+
+    def __call__(self, process_id: int) -> None:
+        started = time.monotonic()
+        if started < self._next:
+            return
+        try:
+            self._take(psutil.Process(process_id))
+        except psutil.NoSuchProcess:
+            return
+        spent = time.monotonic() - started
+        self._next = started + max(LEAST_SECONDS, spent / MOST_SHARE)
+
+    def _take(self, grader: psutil.Process) -> None:
+        spent = grader.cpu_times()
+        self.grader_seconds = spent.user + spent.system
+        workers = [child for child in grader.children() if _is_worker(child)]
+        self.samples.append(
+            Sample(
+                _bytes(grader),
+                {worker.pid: _bytes(worker) for worker in workers},
+                {worker.pid: sum(_bytes(inside) for inside in _inside(worker)) for worker in workers},
+            )
+        )
+
+    def workers(self) -> "History":
+        """Every worker with its sandbox."""
+        return History.of([sample.together() for sample in self.samples if sample.together()])
+
+    def grader(self) -> "History":
+        """The process that collects and enters, while there are workers."""
+        return History.of([[sample.grader] for sample in self.samples if sample.together()])
+
+
+@dataclass(frozen=True)
+class History:
+    """How memory went in a run, in MiB.
+
+    Attributes:
+        median: of all samples.
+        max: the largest sample.
+        growth: from the first tenth of the run to its last, median to median; None with fewer than 20 samples.
+    """
+
+    median: float
+    max: float
+    growth: float | None
+
+    @staticmethod
+    def of(samples: list[list[int]]) -> "History":
+        everything = [size / MIB for sample in samples for size in sample]
+        tenth = len(samples) // 10
+        growth = None
+        if tenth >= 2:
+            first, last = ([s / MIB for sample in part for s in sample] for part in (samples[:tenth], samples[-tenth:]))
+            growth = round(median(last) - median(first), 1)
+        return History(round(median(everything or [0]), 1), round(max(everything, default=0), 1), growth)
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    """Whether a process was started by multiprocessing to work; it also starts one that cleans up."""
+    try:
+        return any("spawn_main" in word for word in process.cmdline())
+    except psutil.Error:
+        return False
+
+
+def _inside(worker: psutil.Process) -> list[psutil.Process]:
+    try:
+        return worker.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _bytes(process: psutil.Process) -> int:
+    """The proportional set size of a process (proc_pid_smaps(5)); 0 if it is gone or may not be looked at."""
+    try:
+        lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:")), 0)
