@@ -20,7 +20,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from autograder.progress import live_progress
+from autograder.live import live_progress
 from autograder.tables import MARKS, print_comparison, print_graded, print_scale, shown_path
 
 app = typer.Typer(

@@ -26,7 +26,7 @@ from autograder.grading.store import (
 )
 from autograder.grading.summary import Summary, draw, summarize
 from autograder.grading.workers import Crew, LocalCrew, Work
-from autograder.progress import Progress
+from autograder.live import Progress
 
 
 @dataclass
@@ -157,7 +157,7 @@ def _summaries(
         assignment.name: [verdicts[i] for i, s in enumerate(submissions) if s.assignment == assignment.name]
         for assignment in assignments
     }
-    return [summarize(a, by_assignment[a.name]) for a in assignments if by_assignment[a.name]]
+    return [summarize(a, found) for a in assignments if (found := by_assignment[a.name]) and found[0].max_score]
 
 
 def _demand_released(course: Course, assignments: Iterable[Assignment]) -> None:
