@@ -1,0 +1,177 @@
+"""Hostile notebooks: none gains a point, none harms another submission, none leaves anything behind.
+
+What each of them tries stands in ``attacks.py``.
+"""
+
+import os
+import re
+import socket
+import tempfile
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import replace
+from functools import partial
+
+import psutil
+import pytest
+import torch
+from attacks import ATTACKS, Attack
+from conftest import ASSIGNMENT, ROOT
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell
+
+from autograder.checking import student
+from autograder.checking.given import HOME_SEED
+from autograder.checking.judge import judge
+from autograder.checking.student import LocalTransport
+from autograder.checking.tasks import tasks_of
+from autograder.checking.verdict import Verdict
+from autograder.checking.worked import Worked
+from autograder.course import Course, nbgrader_metadata
+from autograder.grading import run
+from autograder.grading.run import judge_notebook
+from autograder.grading.sandbox import PACKAGE, Limits, Sandbox
+
+pytestmark = pytest.mark.skipif(os.environ.get("WIC_SKIP_SANDBOX") == "1", reason="there is no sandbox here")
+
+ATTENTION = Course.at(ROOT).assignment(ASSIGNMENT)
+MERGE = "def merge_heads(x):\n    return x.transpose(1, 2).flatten(2)"
+MASK = "def causal_mask(T):\n    return torch.ones(T, T, dtype=torch.bool).tril()"
+SEED = b"red" * 11
+PLACES = f"PACKAGE, ROOT = {str(PACKAGE)!r}, {str(ROOT)!r}"
+
+
+def notebook(*sources: str, checks: tuple[str, ...] = ("causal_mask", "merge_heads")) -> NotebookNode:
+    made = deepcopy(ATTENTION.solution)
+    kept = [c for c in made.cells if nbgrader_metadata(c).get("grade_id") in checks]
+    made.cells = [new_code_cell("import torch"), *map(new_code_cell, sources), *kept]
+    return made
+
+
+def judged(*sources: str) -> Verdict:
+    return judge_notebook(notebook(*sources), ATTENTION, SEED)
+
+
+def points(verdict: Verdict) -> dict[str, float | None]:
+    return {name: verdict.tasks[name].score for name in ("causal_mask", "merge_heads")}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tight_limits() -> Iterator[None]:
+    """One sandbox for all attacks, so that each meets what the others left; with little time and memory."""
+    with pytest.MonkeyPatch.context() as patch:
+        run.close_sandboxes()
+        patch.setenv("RED_TEAM_SECRET", "seen")
+        patch.setattr(run, "Sandbox", partial(Sandbox, limits=Limits(memory=500 << 20)))
+        patch.setattr(run, "CELL_SECONDS", 2.0)
+        hasty = {name: replace(task, seconds=1.0) for name, task in tasks_of(ATTENTION).items()}
+        patch.setattr(run, "tasks_of", lambda assignment: hasty)
+        patch.setattr(student, "GRACE_SECONDS", 1.0)
+        patch.setattr(run, "MAX_RESTARTS", 2)
+        yield
+    run.close_sandboxes()
+
+
+@pytest.fixture(scope="module")
+def without_attack() -> dict[str, float | None]:
+    return points(judged(MERGE))
+
+
+@pytest.fixture(scope="module")
+def listener() -> Iterator[socket.socket]:
+    """Somebody outside who would answer."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("\0words-in-context-red-team")
+        listening.listen()
+        listening.setblocking(False)
+        yield listening
+
+
+def left_on_the_host() -> list[str]:
+    """What attacks would have written, had they reached the machine's own folders."""
+    folders = {tempfile.gettempdir(), "/tmp", "/dev/shm"}
+    return [
+        name
+        for folder in folders
+        for name in ("daemon", "pickled", "disk", "e0", "0", "loot")
+        if os.path.exists(os.path.join(folder, name))
+    ]
+
+
+def processes_of_the_sandbox() -> int:
+    sandbox = run._sandboxes[True]
+    return len(psutil.Process(sandbox._process.pid).children(recursive=True))
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=[attack.name for attack in ATTACKS])
+def test_an_attack_gains_nothing_and_leaves_nothing(
+    attack: Attack, without_attack: dict[str, float | None], listener: socket.socket
+) -> None:
+    quiet = processes_of_the_sandbox()
+    verdict = judged(MERGE, f"{PLACES}\n{attack.code}")
+    for name, score in points(verdict).items():
+        assert score is not None, verdict.tasks[name]
+        assert score <= (without_attack[name] or 0), (name, verdict.tasks[name])
+    put_out = "".join(
+        str(output.get("text", "")) + str(output.get("evalue", "")) + str(output.get("data", ""))
+        for output in verdict.outputs.get(2, ())
+    )
+    assert re.search(attack.prints, put_out, re.MULTILINE), put_out
+    told = " ".join([*verdict.notes, *(task.message for task in verdict.tasks.values()), put_out])
+    assert re.search(attack.says, told), (verdict.notes, {n: t.message for n, t in verdict.tasks.items()})
+    with pytest.raises(BlockingIOError):
+        listener.accept()
+    assert left_on_the_host() == []
+    assert processes_of_the_sandbox() == quiet
+    innocent = judged(MERGE, MASK, "import os; print(sorted(os.listdir('/tmp')), os.listdir('/dev/shm'))")
+    assert points(innocent) == {"causal_mask": 6.0, "merge_heads": without_attack["merge_heads"]}
+    assert innocent.outputs[3][0]["text"].startswith("['profile_default']")
+    assert not innocent.notes
+
+
+def test_there_are_at_least_forty_attacks_with_names_of_their_own() -> None:
+    assert len({attack.name for attack in ATTACKS}) == len(ATTACKS) >= 40
+    assert len({attack.code for attack in ATTACKS}) == len(ATTACKS)
+
+
+def test_answers_learned_by_heart_meet_other_inputs() -> None:
+    """A table of the right outputs at the home seed passes there and nowhere else."""
+    inputs: dict[bytes, list] = {}
+
+    def answer(x: torch.Tensor) -> torch.Tensor:
+        made = x.transpose(1, 2).flatten(2)
+        inputs[x.detach().numpy().tobytes()] = made.tolist()
+        return made
+
+    task = tasks_of(ATTENTION)["merge_heads"]
+    assert judge(task, LocalTransport({"merge_heads": answer}), 6.0, HOME_SEED).score == 6.0
+    by_heart = f"KNOWN = {inputs!r}\ndef merge_heads(x):\n    return torch.tensor(KNOWN[x.detach().numpy().tobytes()])"
+    at_home = judge_notebook(notebook(by_heart), ATTENTION, HOME_SEED)
+    graded = judged(by_heart)
+    assert (at_home.tasks["merge_heads"].score or 0) > 0
+    assert graded.tasks["merge_heads"].score == 0
+
+
+def test_a_worked_answer_of_the_second_run_cannot_be_carried_off() -> None:
+    """Neither to the next submission nor into what is shown."""
+    wrong = "def split_heads(x, num_heads):\n    return x"
+    thief = (
+        "import inspect, os\n"
+        "for place in ('/tmp/loot', '/dev/shm/loot', os.path.expanduser('~/loot')):\n"
+        "    try: open(place, 'w').write(inspect.getsource(split_heads))\n"
+        "    except OSError: pass\n"
+        "print(inspect.getsource(split_heads))\n"
+        "raise RuntimeError(inspect.getsource(split_heads))"
+    )
+    using = "def merge_heads(x):\n    split_heads\n    return x"
+    first = notebook(wrong, using, checks=("split_heads", "merge_heads"))
+    check = next(i for i, c in enumerate(first.cells) if nbgrader_metadata(c).get("grade_id") == "split_heads")
+    first.cells.insert(check + 1, new_code_cell(thief))
+    verdict = judge_notebook(first, ATTENTION, SEED)
+    body = Worked(ATTENTION)._source(
+        next(c for c in Worked(ATTENTION)._cells.values() if c.id == "split_heads").answers[0]
+    )
+    line = max((row.strip() for row in body.splitlines() if "return" in row), key=len)
+    assert line not in str(verdict.to_json())
+    look = "import glob\nprint(glob.glob('/tmp/l*') + glob.glob('/dev/shm/*'))"
+    assert judged(look).outputs[1][0]["text"].strip() == "[]"
