@@ -8,29 +8,38 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
-from conftest import ASSIGNMENT, ROOT
+from conftest import ASSIGNMENT, ROOT, hand_in
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
 from autograder.checking.given import HOME_SEED
 from autograder.checking.verdict import Verdict
-from autograder.course import Assignment, Course, nbgrader_metadata
-from autograder.grading import workers
-from autograder.grading.cluster import ClusterError, DaskCrew
+from autograder.course import Course, nbgrader_metadata
+from autograder.grading import cluster, workers
+from autograder.grading.cluster import ClusterError, DaskCrew, Prepare
+from autograder.grading.demo import make_course
+from autograder.grading.release import release
+from autograder.grading.store import load
 from autograder.grading.workers import DIED, LocalCrew, Outcome, Work, cores
 
 ATTENTION = Course.at(ROOT).assignment(ASSIGNMENT)
 RIGHT = "import torch\ndef causal_mask(T):\n    return torch.ones(T, T, dtype=torch.bool).tril()"
 WRONG = "import torch\ndef causal_mask(T):\n    return torch.zeros(T, T, dtype=torch.bool)"
+SLOW = "import time\ntime.sleep(30)"
+SOURCES = [RIGHT, WRONG, RIGHT, RIGHT, WRONG, RIGHT, RIGHT, RIGHT]
+POINTS = {i: 6.0 if source == RIGHT else 0.0 for i, source in enumerate(SOURCES)}
 
 
-def notebook(source: str, assignment: Assignment = ATTENTION) -> NotebookNode:
+def notebook(source: str) -> NotebookNode:
     """One cell and one check."""
-    made = assignment.solution.copy()
+    made = ATTENTION.solution.copy()
     check = next(c for c in made.cells if nbgrader_metadata(c).get("grade_id") == "causal_mask")
     made.cells = [new_code_cell(source), check]
     return made
@@ -46,39 +55,7 @@ def points(outcomes: list[tuple[int, Outcome]]) -> dict[int, float | str | None]
     return {i: o.tasks["causal_mask"].score if isinstance(o, Verdict) else o for i, o in outcomes}
 
 
-def test_there_are_never_more_workers_than_cores() -> None:
-    assert LocalCrew().workers == cores()
-    assert LocalCrew(1000).workers == cores()
-    assert LocalCrew(1).workers == 1
-
-
-def test_each_piece_of_work_comes_back_once() -> None:
-    found = points(list(LocalCrew().outcomes(work(RIGHT, WRONG, RIGHT, RIGHT))))
-    assert found == {0: 6.0, 1: 0.0, 2: 6.0, 3: 6.0}
-
-
-def judging_processes() -> list[psutil.Process]:
-    """The workers of this process."""
-    return [p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline())]
-
-
-def test_a_worker_that_dies_once_costs_nobody_anything() -> None:
-    sources = [RIGHT, WRONG, RIGHT, RIGHT, WRONG, RIGHT]
-    outcomes = []
-    for index, outcome in LocalCrew().outcomes(work(*sources)):
-        if not outcomes:
-            judging_processes()[0].kill()
-        outcomes.append((index, outcome))
-    assert points(outcomes) == {i: 6.0 if source == RIGHT else 0.0 for i, source in enumerate(sources)}
-
-
-def test_a_notebook_that_brings_every_worker_down_is_left_to_a_person(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "do", die_over_wrong_answers)
-    found = points(list(LocalCrew().outcomes(work(RIGHT, WRONG, RIGHT, RIGHT))))
-    assert found == {0: 6.0, 1: DIED, 2: 6.0, 3: 6.0}
-
-
-def die_over_wrong_answers(piece: Work) -> dict:
+def die_over_wrong_answers(piece: Work) -> dict[str, Any]:
     """What a worker does if the judge has a fault that ends the process."""
     if "torch.zeros" in piece.notebook:
         os._exit(1)
@@ -88,42 +65,83 @@ def die_over_wrong_answers(piece: Work) -> dict:
 original_do = workers.do
 
 
-def test_a_fault_of_the_judge_costs_only_the_notebook_that_shows_it() -> None:
-    damaged = Work.of(notebook(RIGHT), ATTENTION, HOME_SEED)
-    object.__setattr__(damaged, "notebook", "{")
-    found = points(list(LocalCrew().outcomes([*work(RIGHT), damaged])))
-    assert found[0] == 6.0
-    assert str(found[1]).startswith("The grader failed: NotJSONError")
+def test_there_are_never_more_workers_than_cores() -> None:
+    assert LocalCrew().workers == cores()
+    assert LocalCrew(1000).workers == cores()
+    assert LocalCrew(1).workers == 1
 
 
-def test_a_run_that_is_stopped_leaves_no_process() -> None:
-    running = LocalCrew().outcomes(work(*["import time; time.sleep(30)"] * 4, RIGHT))
-    piece = work("import time; time.sleep(30)")[0]
-    running = LocalCrew().outcomes([*work(RIGHT), piece, piece, piece])
-    next(running)
-    before = {p.pid for p in psutil.Process().children(recursive=True)}
-    started = time.monotonic()
-    running.close()
-    assert time.monotonic() - started < 10
-    gone = [pid for pid in before if not psutil.pid_exists(pid)]
-    assert not judging_processes()
-    assert len(gone) >= 2
+def test_a_worker_that_is_killed_costs_nobody_anything() -> None:
+    outcomes = []
+    for index, outcome in LocalCrew().outcomes(work(*SOURCES)):
+        if not outcomes:
+            next(p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline())).kill()
+        outcomes.append((index, outcome))
+    assert points(outcomes) == POINTS
 
 
-# A scheduler and two workers, each a process of its own, as an instructor would start them.
+def test_our_failure_over_a_notebook_costs_only_that_notebook_its_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "do", die_over_wrong_answers)
+    unreadable = replace(work(RIGHT)[0], notebook="{")
+    found = points(list(LocalCrew().outcomes([*work(RIGHT, WRONG), unreadable, *work(RIGHT)])))
+    assert str(found.pop(2)).startswith("The grader failed: NotJSONError")
+    assert found == {0: 6.0, 1: DIED, 3: 6.0}
+
+
+def test_work_is_taken_as_there_are_workers_for_it() -> None:
+    taken = []
+    pieces = (taken.append(index) or piece for index, piece in enumerate(work(*[RIGHT] * 20)))
+    outcomes = LocalCrew().outcomes(pieces)
+    next(outcomes)
+    assert len(taken) <= 2 * cores() + 2
+    outcomes.close()
+
+
+def test_ctrl_c_ends_a_run_at_once_and_keeps_what_is_done(tmp_path: Path) -> None:
+    course = make_course(Course.at(ROOT), tmp_path / "course")
+    release(course, course.assignment(ASSIGNMENT))
+    for student, source in {"ada": RIGHT, "ben": SLOW, "eve": SLOW}.items():
+        hand_in(course, student, notebook(source))
+    command = [sys.executable, "-c", "from autograder.cli import main; main()", "grade", "--course", str(course.root)]
+    with (tmp_path / "told").open("w+") as told:
+        run = subprocess.Popen(command, stdout=told, stderr=told, start_new_session=True)
+        wait_until(lambda: load(course, "ada", ASSIGNMENT) is not None)
+        started = {p.pid for p in psutil.Process(run.pid).children(recursive=True)}
+        os.killpg(run.pid, signal.SIGINT)  # as a terminal does
+        run.wait(20)
+        wait_until(lambda: not any(psutil.pid_exists(pid) for pid in started), seconds=20)
+        told.seek(0)
+        assert "Traceback" not in told.read()
+    assert run.returncode not in (0, 1)
+    kept = load(course, "ada", ASSIGNMENT)
+    assert kept is not None
+    assert kept.verdict.tasks["causal_mask"].score == 6.0
+    assert load(course, "ben", ASSIGNMENT) is None
+
+
+def wait_until(there: Any, seconds: float = 120) -> None:
+    for _ in range(int(seconds * 10)):
+        if there():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"not within {seconds} s")
+
+
+# A scheduler and workers, each a process of its own, as an instructor would start them.
 
 
 @contextmanager
-def program(*arguments: str, folder: Path) -> Iterator[subprocess.Popen]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "DASK_DISTRIBUTED__WORKER__DAEMON": "False"}
-    command = [sys.executable, "-m", *arguments]
+def program(folder: Path, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    everything = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent), **environment}
     with (folder / f"{arguments[0]}-{time.time_ns()}.log").open("w") as log:
-        started = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+        command = [sys.executable, "-m", f"distributed.cli.{arguments[0]}", *arguments[1:], "--no-dashboard"]
+        started = subprocess.Popen(command, cwd=folder, env=everything, stdout=log, stderr=log)
     try:
         yield started
     finally:
-        for process in [*psutil.Process(started.pid).children(recursive=True)] if started.poll() is None else []:
-            process.kill()
+        if started.poll() is None:
+            for process in psutil.Process(started.pid).children(recursive=True):
+                process.kill()
         started.kill()
         started.wait()
 
@@ -134,47 +152,88 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="module")
-def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@contextmanager
+def dask_scheduler(folder: Path, **environment: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     port = free_port()
-    folder = tmp_path_factory.mktemp("scheduler")
-    options = ["--host", "127.0.0.1", "--port", str(port), "--no-dashboard", "--no-show"]
-    with program("distributed.cli.dask_scheduler", *options, folder=folder):
-        yield f"tcp://127.0.0.1:{port}"
+    options = ["--host", "127.0.0.1", "--port", str(port), "--no-show"]
+    with program(folder, "dask_scheduler", *options, **environment) as scheduler:
+        yield f"tcp://127.0.0.1:{port}", scheduler
 
 
 @contextmanager
-def dask_worker(address: str, folder: Path) -> Iterator[subprocess.Popen]:
-    options = ["--nthreads", "1", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1"]
-    with program("distributed.cli.dask_worker", address, *options, folder=folder) as worker:
+def dask_worker(address: str, folder: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    with program(folder, "dask_worker", address, "--nthreads", "1", "--host", "127.0.0.1", *options) as worker:
         yield worker
 
 
-def test_work_of_a_worker_that_is_killed_is_done_by_another(scheduler: str, tmp_path: Path) -> None:
-    sources = [RIGHT, WRONG, RIGHT, RIGHT, WRONG, RIGHT, RIGHT, RIGHT]
-    slow = [f"import time; time.sleep(0.3)\n{source}" for source in sources]
-    with dask_worker(scheduler, tmp_path) as first, dask_worker(scheduler, tmp_path), DaskCrew(scheduler) as crew:
-        outcomes = []
-        for index, outcome in crew.outcomes(work(*slow)):
-            outcomes.append((index, outcome))
-            if len(outcomes) == 2:
-                first.send_signal(signal.SIGKILL)
-        assert points(outcomes) == {i: 6.0 if source == RIGHT else 0.0 for i, source in enumerate(sources)}
+@pytest.fixture(scope="module")
+def one_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a scheduler that has a worker."""
+    folder = tmp_path_factory.mktemp("cluster")
+    with dask_scheduler(folder) as (address, _), dask_worker(address, folder):
+        yield address
 
 
-def test_a_worker_of_another_version_is_refused(
-    scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    piece = work(RIGHT)[0]
-    object.__setattr__(piece, "grader", "another")
-    with (
-        dask_worker(scheduler, tmp_path),
-        DaskCrew(scheduler) as crew,
-        pytest.raises(ClusterError, match="another version of the grader"),
-    ):
+def test_work_of_a_cluster_worker_that_is_killed_is_done_by_another(one_worker: str, tmp_path: Path) -> None:
+    with dask_worker(one_worker, tmp_path, "--no-nanny") as doomed:
+        with DaskCrew(one_worker) as crew:
+            wait_until(lambda: crew.workers() == 2)
+            outcomes = []
+            for index, outcome in crew.outcomes(work(*SOURCES)):
+                outcomes.append((index, outcome))
+                if len(outcomes) == 2:
+                    doomed.send_signal(signal.SIGKILL)
+        assert doomed.wait() == -signal.SIGKILL
+    assert points(outcomes) == POINTS
+
+
+def test_a_cluster_worker_of_another_version_is_refused(one_worker: str) -> None:
+    piece = replace(work(RIGHT)[0], grader="another")
+    with DaskCrew(one_worker) as crew, pytest.raises(ClusterError, match="another version of the grader"):
         list(crew.outcomes([piece]))
 
 
-def test_a_cluster_that_is_not_there_is_said_to_be_so() -> None:
+def test_a_notebook_that_brings_cluster_workers_down_is_left_to_a_person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "do", die_over_wrong_answers)
+    with (
+        dask_scheduler(tmp_path, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as (address, _),
+        dask_worker(address, tmp_path, "--nanny"),
+        DaskCrew(address) as crew,
+    ):
+        assert points(list(crew.outcomes(work(WRONG, RIGHT)))) == {0: DIED, 1: 6.0}
+
+
+def test_a_scheduler_that_goes_away_is_said_to_have_gone(tmp_path: Path) -> None:
+    with (
+        dask_scheduler(tmp_path) as (address, scheduler),
+        dask_worker(address, tmp_path),
+        DaskCrew(address) as crew,
+    ):
+        outcomes = crew.outcomes(work(RIGHT, SLOW))
+        next(outcomes)
+        scheduler.kill()
+        with pytest.raises(ClusterError, match=r"The scheduler at .* has gone. Run the same command again"):
+            next(outcomes)
+
+
+def test_a_cluster_worker_of_many_threads_is_refused() -> None:
+    worker: Any = SimpleNamespace(state=SimpleNamespace(nthreads=4))
+    with pytest.raises(ClusterError, match=r"A worker has 4 threads.*--nthreads 1"):
+        Prepare("tcp://127.0.0.1:8786").setup(worker)
+
+
+def test_a_cluster_that_is_not_there_is_said_to_be_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
     with pytest.raises(ClusterError, match=r"No Dask scheduler answers at .* Start one"):
         DaskCrew(f"tcp://127.0.0.1:{free_port()}")
+
+
+def test_a_cluster_without_workers_is_said_to_have_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "WORKER_SECONDS", 1)
+    with (
+        dask_scheduler(tmp_path) as (address, _),
+        pytest.raises(ClusterError, match=r"has no workers\. Start some: dask worker .* --nthreads 1"),
+    ):
+        DaskCrew(address)
