@@ -10,17 +10,20 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import nbformat
 import pytest
-from conftest import GradedClass
-from playwright.sync_api import Browser, Page
+from conftest import ASSIGNMENT, GradedClass, hand_in
+from hostile_pages import PIXEL, hostile_notebook, with_hostile_outputs
+from playwright.sync_api import Browser, Dialog, Page
 
 from autograder.course import Course
 from autograder.grading.formgrader import command
-from autograder.grading.gradebook import open_gradebook
+from autograder.grading.gradebook import demand, open_api, open_gradebook
+from autograder.grading.intake import collect
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("WIC_SKIP_BROWSER") == "1", reason="WIC_SKIP_BROWSER=1: there is no Chromium here"
@@ -37,6 +40,29 @@ class Watched:
         self.page.on("request", lambda r: None if r.url.startswith((own, "data:")) else self.foreign.append(r.url))
         self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
         self.page.on("pageerror", lambda e: self.errors.append(str(e)))
+        self.page.on("dialog", self._close)
+
+    def _close(self, dialog: Dialog) -> None:
+        self.errors.append(f"a dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def assert_harmless(self) -> None:
+        """Nothing of the hostile notebook ran, loaded anything, could run at a click, or passes for something else."""
+        self.page.wait_for_selector("mjx-container")
+        self.page.wait_for_load_state("networkidle")
+        ask = self.page.evaluate
+        assert ask("window.ran") is None
+        assert (self.foreign, self.errors) == ([], [])
+        links = "[...document.querySelectorAll('#notebook a')].map(a => a.href.baseVal ?? a.href)"
+        assert {link.partition(":")[0] for link in ask(links)} <= {"", "http", "https", "mailto", "file"}
+        every = "[...document.querySelectorAll('#notebook *')]"
+        assert ask(f"{every}.filter(e => [...e.attributes].some(a => a.name.startsWith('on'))).length") == 0
+        assert ask(f"{every}.filter(e => e.matches('script, iframe, object, embed, form, base, meta')).length") == 0
+        images = ask("[...document.querySelectorAll('#notebook img')].map(e => e.getAttribute('src') ?? '')")
+        assert {image.partition(",")[0] for image in images} <= {"", "data:image/png;base64"}
+        assert f"data:image/png;base64,{PIXEL}" in images, "the student's own drawing is shown"
+        spoofed = "e => /spoof/.test(e.textContent) && e.matches('.wic-card, .score, .tabbable, [id=permutation_why]')"
+        assert ask(f"{every}.filter({spoofed}).length") == 0
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +71,7 @@ def served(sample: GradedClass, tmp_path_factory: pytest.TempPathFactory) -> Ite
     root = tmp_path_factory.mktemp("served") / "course"
     shutil.copytree(sample.course.root, root)
     course = Course.at(root)
+    _grade_hostile(course)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -65,6 +92,20 @@ def served(sample: GradedClass, tmp_path_factory: pytest.TempPathFactory) -> Ite
         finally:
             server.terminate()
             server.wait(20)
+
+
+def _grade_hostile(course: Course) -> None:
+    """A student whose notebook attacks who looks at it, graded; then worse than a graded notebook can be."""
+    assignment = course.assignment(ASSIGNMENT)
+    hand_in(course, "mallory", hostile_notebook(assignment.release))
+    collect(course, [assignment], "mallory")
+    api = open_api(course)
+    demand(api.autograde(ASSIGNMENT, "mallory", force=True, create=True), "Grading")
+    demand(api.generate_feedback(ASSIGNMENT, "mallory", force=True), "Feedback")
+    shutil.copytree(course.feedback_directory / "mallory", course.feedback_directory / "mallory-as-graded")
+    graded = course.autograded_directory / "mallory" / ASSIGNMENT / "attention.ipynb"
+    nbformat.write(with_hostile_outputs(nbformat.read(graded, as_version=4)), graded)
+    demand(api.generate_feedback(ASSIGNMENT, "mallory", force=True), "Feedback")
 
 
 def _wait_until_up(url: str, server: subprocess.Popen) -> None:
@@ -108,7 +149,22 @@ def test_a_submission_in_the_formgrader_shows_cards_and_formulas_and_loads_nothi
     assert formgrader.page.locator(".wic-card").count() == 8
     assert formgrader.page.locator(".wic-failed").count() >= 1
     assert formgrader.page.locator("input.score").count() >= 9
-    assert formgrader.foreign == []
+    assert (formgrader.foreign, formgrader.errors) == ([], [])
+
+
+def test_a_hostile_submission_does_nothing_in_the_formgrader_and_can_be_graded(
+    formgrader: Watched, served: tuple[Course, str]
+) -> None:
+    course, address = served
+    with open_gradebook(course) as gradebook:
+        submission = gradebook.find_submission_notebook("attention", ASSIGNMENT, "mallory").id
+    formgrader.page.goto(f"{address}/formgrader/submissions/{submission}/")
+    formgrader.assert_harmless()
+    formgrader.page.fill("#permutation_why", "7.5")
+    with formgrader.page.expect_response(lambda response: "/api/grade/" in response.url):
+        formgrader.page.press("#permutation_why", "Tab")
+    with open_gradebook(course) as gradebook:
+        assert gradebook.find_grade("permutation_why", "attention", ASSIGNMENT, "mallory").manual_score == 7.5
 
 
 def test_the_autograde_button_gives_the_points_of_autograder_grade(
@@ -128,22 +184,54 @@ def test_the_autograde_button_gives_the_points_of_autograder_grade(
         assert submission.score == pytest.approx(sample.report("dara")["score"])
 
 
+@pytest.fixture
+def feedback_address(request: pytest.FixtureRequest) -> Iterator[Callable[[Course, str], str]]:
+    """Where a feedback page lies, by HTTP or as a file, as the parameter says."""
+    if request.param == "file":
+        yield lambda course, page: (course.feedback_directory / page).as_uri()
+        return
+    servers = []
+
+    def serve(course: Course, page: str) -> str:
+        handler = partial(_Quiet, directory=str(course.feedback_directory))
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}/{page}"
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+by_both_ways = pytest.mark.parametrize("feedback_address", ["http", "file"], indirect=True)
+
+
+@by_both_ways
 def test_a_feedback_page_renders_its_formulas_and_loads_nothing_from_elsewhere(
-    browser: Browser, sample: GradedClass
+    browser: Browser, sample: GradedClass, feedback_address: Callable[[Course, str], str]
 ) -> None:
-    handler = partial(_Quiet, directory=str(sample.course.feedback_directory))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    page = sample.course.feedback_directory / "dara" / "06-attention" / "attention.html"
-    for address in (f"http://127.0.0.1:{server.server_port}/dara/06-attention/attention.html", page.as_uri()):
-        watched = Watched(browser, "file:" if address.startswith("file:") else "http://127.0.0.1")
-        watched.page.goto(address)
-        watched.page.wait_for_selector("mjx-container")
-        assert watched.page.locator(".wic-card").count() == 8
-        assert (watched.foreign, watched.errors) == ([], [])
-        watched.page.close()
-    server.shutdown()
-    server.server_close()
+    address = feedback_address(sample.course, f"dara/{ASSIGNMENT}/attention.html")
+    watched = Watched(browser, address.partition("/dara")[0])
+    watched.page.goto(address)
+    watched.page.wait_for_selector("mjx-container")
+    assert watched.page.locator(".wic-card").count() == 8
+    assert (watched.foreign, watched.errors) == ([], [])
+    watched.page.close()
+
+
+@by_both_ways
+@pytest.mark.parametrize("student", ["mallory-as-graded", "mallory"])
+def test_a_hostile_notebook_does_nothing_on_its_feedback_page(
+    student: str, browser: Browser, served: tuple[Course, str], feedback_address: Callable[[Course, str], str]
+) -> None:
+    address = feedback_address(served[0], f"{student}/{ASSIGNMENT}/attention.html")
+    watched = Watched(browser, address.partition("/mallory")[0])
+    watched.page.goto(address)
+    watched.assert_harmless()
+    assert watched.page.locator(".wic-card").count() >= 8
+    watched.page.close()
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

@@ -12,7 +12,7 @@ SANITIZE = [
     "nbgrader.preprocessors.DeduplicateIds",
     "nbgrader.preprocessors.OverwriteKernelspec",
     "nbgrader.preprocessors.OverwriteCells",
-    "nbgrader.preprocessors.CheckCellMetadata",
+    "autograder.grading.metadata.CheckMetadata",
 ]
 AUTOGRADE = [
     "autograder.grading.execute.ExecuteVerdict",
@@ -22,7 +22,7 @@ AUTOGRADE = [
     "autograder.grading.save.SaveVerdicts",
     "nbgrader.preprocessors.AssignLatePenalties",
 ]
-"""nbgrader's, without a second CheckCellMetadata: nothing behind the first one touches what it checks."""
+"""nbgrader's, without a second check of the metadata: nothing behind the first one touches them."""
 TEMPLATES = Path(__file__).parent / "jupyter"
 """A Jupyter data folder with our parts of nbgrader's page templates."""
 
@@ -33,6 +33,7 @@ def configure(config: Config) -> None:
     config.Autograde.autograde_preprocessors = AUTOGRADE
     config.GenerateFeedback.exporter_class = "autograder.grading.feedback.FeedbackExporter"
     config.HTMLExporter.sanitize_html = True
+    config.HTMLExporter.preprocessors = ["autograder.grading.pages.OnlyWhatIsShown"]
     config.HTMLExporter.filters = {
         "markdown2html": "autograder.grading.pages.safe_markdown2html",
         "clean_html": "autograder.grading.pages.safe_html",

@@ -16,8 +16,12 @@ import bleach
 from bleach.css_sanitizer import CSSSanitizer
 from jinja2 import pass_context
 from jinja2.runtime import Context
+from nbconvert.exporters.exporter import ResourcesDict
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from nbconvert.preprocessors import Preprocessor
+from nbformat import NotebookNode, from_dict
 from pygments.token import STANDARD_TYPES
+from traitlets import Bool
 
 from autograder.course import Course
 from autograder.grading.reading import IMAGES, attached_images
@@ -48,6 +52,36 @@ MAX_CHARACTERS, MAX_MARKS = 20_000, 1_000
 _LINK = re.compile(r"(https?://|mailto:|#)", re.IGNORECASE)
 _IMAGE = re.compile(rf"data:({'|'.join(IMAGES)});base64,[A-Za-z0-9+/=\s]*")
 _STYLES = CSSSanitizer(allowed_css_properties=["text-align"])
+
+
+class OnlyWhatIsShown(Preprocessor):
+    """nbconvert preprocessor: of outputs and metadata only what a page shows, whoever wrote the notebook.
+
+    nbconvert puts the width that an image's metadata gives into the page as it is, among other things.
+    """
+
+    enabled = Bool(True).tag(config=True)
+
+    def preprocess_cell(
+        self, cell: NotebookNode, resources: ResourcesDict, index: int
+    ) -> tuple[NotebookNode, ResourcesDict]:
+        cell.metadata = NotebookNode({name: cell.metadata[name] for name in ("nbgrader",) if name in cell.metadata})
+        if cell.cell_type == "code":
+            shown = [_only_shown(output) for output in cell.outputs]
+            cell.outputs = [from_dict(output) for output in shown if output.get("data") != {}]
+        return cell, resources
+
+
+def _only_shown(output: NotebookNode) -> dict[str, Any]:
+    if output.output_type not in ("display_data", "execute_result"):
+        return output
+    shown = {}
+    for kind in ("text/html", "text/plain", *IMAGES):
+        text = output.data.get(kind)
+        if isinstance(text, str) and (kind not in IMAGES or _IMAGE.fullmatch(f"data:{kind};base64,{text}")):
+            shown[kind] = text
+    metadata = {"alt": output.metadata["alt"]} if isinstance(output.metadata.get("alt"), str) else {}
+    return {"output_type": "display_data", "data": shown, "metadata": metadata}
 
 
 @pass_context
