@@ -79,8 +79,11 @@ DAMAGE: dict[str, tuple[Callable[[Cells], None], str]] = {
     "metadata": (strip_all, "Cells had lost nbgrader's metadata"),
     "answer twice": (duplicate_answer, "answer cell additive_scores_answer was there more than once"),
     "check twice": (duplicate_check, "A second copy of The check cell additive_scores was taken away"),
-    "check gone": (delete("additive_scores"), "The check cell additive_scores was missing; it was put back."),
-    "answer gone": (delete("padding_mask_answer"), "padding_mask_answer was missing; it was put back unanswered"),
+    "check gone": (delete("additive_scores"), "check cells were missing and were put back: additive_scores."),
+    "answer gone": (
+        delete("padding_mask_answer"),
+        "Answer cells were missing and were put back unanswered: padding_mask_answer",
+    ),
     "order": (swap, "Cells had changed places"),
     "check rewritten": (rewrite_check, "The check cell additive_scores was changed; its text was restored"),
 }
