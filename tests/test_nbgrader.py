@@ -14,10 +14,12 @@ from typing import Any
 
 import nbformat
 import pytest
+from bs4 import BeautifulSoup
 from conftest import ASSIGNMENT, ROOT, hand_in
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 from nbgrader.api import Gradebook
+from nbgrader.nbgraderformat import ValidationError
 from nbgrader.preprocessors import NbGraderPreprocessor
 
 from autograder.course import Course
@@ -25,6 +27,7 @@ from autograder.grading.demo import make_course, sample_class
 from autograder.grading.execute import VERDICT
 from autograder.grading.grade import grade
 from autograder.grading.gradebook import demand, open_api, open_gradebook, quiet_logging
+from autograder.grading.metadata import CheckMetadata
 from autograder.grading.release import release
 from autograder.grading.store import all_ours, verdict_path
 
@@ -228,3 +231,28 @@ def test_a_feedback_page_says_what_was_wrong(graded: tuple[Course, dict[str, dic
     for task in wrong:
         first = re.split(r"[`:*]", task["message"].splitlines()[0])[0]
         assert re.sub(r"\W+", " ", first).strip() in page
+
+
+def test_a_feedback_page_is_the_one_that_nbconvert_makes_only_sooner(copied: Course) -> None:
+    pages = {}
+    for exporter in ("autograder.grading.feedback.FeedbackExporter", "nbconvert.exporters.HTMLExporter"):
+        for student in ("mistaken", "stderr"):
+            with quiet_logging():
+                api = open_api(copied)
+                api.config.GenerateFeedback.exporter_class = exporter
+                demand(api.generate_feedback(ASSIGNMENT, student, force=True), "feedback")
+            pages[exporter, student] = str(BeautifulSoup(page_of(copied, student), "html.parser"))
+    ours, theirs = ([page for (name, _), page in pages.items() if name.startswith(who)] for who in ("auto", "nbc"))
+    assert ours == theirs
+    assert any("<img" in page for page in ours)
+
+
+def test_wrong_metadata_are_refused_also_after_right_ones(graded: tuple[Course, Any]) -> None:
+    notebook = deepcopy(graded[0].assignment(ASSIGNMENT).release)
+    for _ in range(2):
+        assert CheckMetadata().preprocess(notebook, {})[0] is notebook
+    checked = [cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("points")]
+    checked[1].metadata.nbgrader.grade_id = checked[0].metadata.nbgrader.grade_id
+    for _ in range(2):
+        with pytest.raises(ValidationError):
+            CheckMetadata().preprocess(notebook, {})
