@@ -51,10 +51,11 @@ class Worked:
         """
         replaced = self._answer_index(task)
         names: dict[str, Any] = {"__name__": "__main__"}
-        for index in self._needed(task, answer or ""):
+        needed, wanted = self._needed(task, answer or "")
+        for index in needed:
             source = answer if answer is not None and index == replaced else self._source(index)
             with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(action="ignore"):
-                exec(compile(source, f"<cell {index}>", "exec"), names)
+                exec(compile(_without_imports_but(wanted, source), f"<cell {index}>", "exec"), names)
         return names
 
     def _answer_index(self, task: Task) -> int:
@@ -66,8 +67,11 @@ class Worked:
     def _source(self, index: int) -> str:
         return TransformerManager().transform_cell(self.assignment.solution.cells[index].source)
 
-    def _needed(self, task: Task, answer: str) -> list[int]:
-        """Cells to run, in order: the task's answers, and what these and another answer use of the code before."""
+    def _needed(self, task: Task, answer: str) -> tuple[list[int], set[str]]:
+        """Cells to run, in order, and the names that they use.
+
+        They are the task's answers, and what these and another answer use of the code before.
+        """
         graded = self.graded(task)
         code = [i for i, c in enumerate(self.assignment.solution.cells[: graded.index]) if c.cell_type == "code"]
         needed: set[int] = set(graded.answers)
@@ -77,7 +81,7 @@ class Worked:
             if index in needed or (_defined(source) & wanted and not _calls_ours(source)):
                 needed.add(index)
                 wanted |= _used(source)
-        return sorted(i for i in needed if self.assignment.solution.cells[i].cell_type == "code")
+        return sorted(i for i in needed if self.assignment.solution.cells[i].cell_type == "code"), wanted
 
 
 def variant_namespace(
@@ -99,6 +103,16 @@ def variant_namespace(
     names = dict(module_names)
     exec(compile(variant.replacement, f"<cell {variant.name}>", "exec"), names)
     return names
+
+
+def _without_imports_but(wanted: set[str], source: str) -> ast.Module:
+    """A cell without the imports at its top level that nobody uses: a library for pictures takes a while to load."""
+    cell = ast.parse(source)
+    for node in cell.body:
+        if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and node.module != "__future__"):
+            node.names = [a for a in node.names if a.name == "*" or (a.asname or a.name).split(".")[0] in wanted]
+    cell.body = [node for node in cell.body if not isinstance(node, (ast.Import, ast.ImportFrom)) or node.names]
+    return cell
 
 
 def _defined(source: str) -> set[str]:
