@@ -29,7 +29,7 @@ from autograder.grading.release import release
 from autograder.grading.sandbox import Sandbox
 from autograder.grading.timing import BenchError, autograder_command, count_folders, one_thread_each, timed
 from autograder.grading.workers import cores
-from autograder.progress import Progress
+from autograder.live import Progress
 
 SIZES = (10, 30, 100, 300, 1000)
 FORKS = 50
@@ -176,7 +176,7 @@ def measure(source: Course, folder: Path, plan: list[tuple[int, int]], progress:
     course = make_course(source, folder / "course")
     assignment = course.assignment("06-attention")
     release(course, assignment)
-    progress.begin("Starting notebooks", FORKS)
+    progress.begin("Starting notebooks", 0)
     done = Scale(_milliseconds_to_ready(progress))
     for submissions, workers in plan:
         place = folder / f"{submissions}-{workers}"
