@@ -130,9 +130,17 @@ def wait_until(there: Any, seconds: float = 120) -> None:
 # A scheduler and workers, each a process of its own, as an instructor would start them.
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is no reason for a test to fail."""
+    for limit in ("CONNECT_SECONDS", "WORKER_SECONDS", "REPLACEMENT_SECONDS"):
+        monkeypatch.setattr(cluster, limit, 120)
+
+
 @contextmanager
 def program(folder: Path, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    everything = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent), **environment}
+    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])  # what these tests see, workers see
+    everything = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, **environment}
     with (folder / f"{arguments[0]}-{time.time_ns()}.log").open("w") as log:
         command = [sys.executable, "-m", f"distributed.cli.{arguments[0]}", *arguments[1:], "--no-dashboard"]
         started = subprocess.Popen(command, cwd=folder, env=everything, stdout=log, stderr=log)

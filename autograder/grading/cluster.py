@@ -30,8 +30,9 @@ except ModuleNotFoundError as missing:
     raise ImportError("A cluster needs dask.distributed: pip install '.[cluster]'.") from missing
 
 CONNECT_SECONDS = 10
-WORKER_SECONDS = 15
-"""So long a cluster may have no worker: at the start, and when one is lost and another comes in its place."""
+WORKER_SECONDS = 20
+REPLACEMENT_SECONDS = 60
+"""So long a cluster may be without workers: at the start, and when the last one is lost."""
 
 IN_HAND = 3
 """Pieces of work for each worker that the scheduler is given at a time: none waits for the grader."""
@@ -156,7 +157,7 @@ class DaskCrew:
                 except TimeoutError:
                     if self.workers():
                         seen = time.monotonic()
-                    elif time.monotonic() - seen > WORKER_SECONDS:
+                    elif time.monotonic() - seen > REPLACEMENT_SECONDS:
                         raise ClusterError(
                             f"All workers have gone. Start some (dask worker {self.address} --nthreads 1) and run the "
                             "same command again; what is graded is kept."
