@@ -297,7 +297,8 @@ def grade(
 
     opened = _course(course)
     chosen = opened.selected(names or [])
-    _protect(unsafe)
+    if cluster is None:
+        _protect(unsafe)
     with _crew(workers, cluster) as crew, live_progress(err) as progress:
         graded = grade_all(opened, chosen, student, crew, force, dry_run, progress)
     if as_json:
