@@ -120,6 +120,7 @@ def collect(
     candidates: dict[tuple[str, str], list[Arrived]] = defaultdict(list)
     wanted = {a.name for a in assignments}
     known = [a for a in course.assignments.values() if a.name in wanted or a.release_path.is_file()]
+    rest: list[Arrived] = []
     for arrived in _tell_apart(list(_Received(course, warnings).everything())):
         if student is not None and arrived.whose.name != student:
             continue
@@ -129,10 +130,16 @@ def collect(
             warnings.append(f"{arrived.path} {_reason(error)}; it was left alone.")
             continue
         if arrived.assignment is None and guessed is None:
-            warnings.append(f"{arrived.path} is of no assignment that is known; it was left in received/.")
+            rest.append(arrived)
         for assignment in dict.fromkeys((arrived.assignment, guessed)):
             if assignment in wanted:
                 candidates[arrived.whose.name, str(assignment)].append(arrived)
+    for arrived in rest:
+        of_student = [files for (who, _), files in candidates.items() if who == arrived.whose.name]
+        if len(of_student) == 1 and not arrived.is_notebook:
+            of_student[0].append(arrived)
+        else:
+            warnings.append(f"{arrived.path} is of no assignment that is known; it was left in received/.")
     submissions = [
         _collect_one(course, course.assignment(assignment), who, files, known, on_file)
         for (who, assignment), files in sorted(candidates.items())

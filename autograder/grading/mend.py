@@ -32,6 +32,10 @@ UNREADABLE = "unreadable"
 MAX_PARTS = 5
 """Into how many cells an answer may have been split."""
 MAX_NAMED = 4
+MIN_TEXT = 20
+"""A shorter text may stand in a student's by chance."""
+_STUB_MARKS = ("YOUR CODE HERE", "YOUR ANSWER HERE", "NotImplementedError")
+"""What nbgrader puts in the place of a solution."""
 
 Cell = NotebookNode
 
@@ -154,6 +158,13 @@ class _Match:
         if name not in self.lists.setdefault(sentence, []):
             self.lists[sentence].append(name)
 
+    def note_found(self, cell: Cell, released: Cell, how: str) -> None:
+        """Note by what a cell was found that does not say any more, or says wrongly, which it is."""
+        if nbgrader_metadata(cell):
+            self.note("Cells had another cell's name, or none of ours, in nbgrader's metadata", released)
+        else:
+            self.note(f"Cells had lost nbgrader's metadata and were found by {how}", released)
+
     def tell_lists(self) -> None:
         for sentence, names in self.lists.items():
             more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
@@ -191,6 +202,8 @@ def _is_untouched(cell: Cell, released: Cell) -> bool:
         return True
     if not isinstance(about.get("checksum"), str) or not isinstance(about.get("grade_id"), str):
         return False
+    if nbgrader_metadata(released).get("solution") and not any(mark in cell.source for mark in _STUB_MARKS):
+        return False  # a program may have computed the checksum anew, and an answer must not be lost for that
     try:
         return bool(compute_checksum(cell) == about["checksum"])
     except (KeyError, AttributeError, TypeError, ValueError):
@@ -268,10 +281,8 @@ def _by_marks(match: _Match) -> None:
         check = match.check_place(index)
         in_time = [cell for cell in answered if _place(match.cells, cell) < check] or answered
         chosen = match.found[index] = in_time[-1]
-        if not nbgrader_metadata(chosen):
-            match.note("Cells had lost nbgrader's metadata and were found by their ids", released)
-        elif nbgrader_metadata(chosen).get("grade_id") != nbgrader_metadata(released)["grade_id"]:
-            match.note("Cells had another cell's name, or none of ours, in nbgrader's metadata", released)
+        if nbgrader_metadata(chosen).get("grade_id") != nbgrader_metadata(released)["grade_id"]:
+            match.note_found(chosen, released, "their ids")
         for extra in same:
             if extra is not chosen:
                 _demote(match, extra, released)
@@ -287,6 +298,28 @@ def _demote(match: _Match, extra: Cell, released: Cell) -> None:
         match.say(f"{_call(released)} was there more than once; the copies were kept as cells of the student's own.")
 
 
+def _part_texts(match: _Match) -> None:
+    """Part a given text from what was written into its cell, or merged with it."""
+    for index, released in match.wanted.items():
+        text = released.source.strip()
+        if released.cell_type != "markdown" or not nbgrader_metadata(released).get("locked") or len(text) < MIN_TEXT:
+            continue
+        own = [match.found[index]] if index in match.found else match.free()
+        for cell in own:
+            before, there, after = cell.source.partition(text)
+            if cell.cell_type != "markdown" or not there or not (before + after).strip():
+                continue
+            place = _place(match.cells, cell)
+            cell.source = text
+            match.cells[place : place + 1] = [
+                *([new_markdown_cell(before.strip("\n"))] if before.strip() else []),
+                cell,
+                *([new_markdown_cell(after.strip("\n"))] if after.strip() else []),
+            ]
+            match.note("Text had been written into given cells and was parted from them", released)
+            break
+
+
 def _by_content(match: _Match) -> None:
     """Find cells that have lost both id and metadata: by their very text, or by the names they define."""
     for index, released in match.open().items():
@@ -294,18 +327,17 @@ def _by_content(match: _Match) -> None:
         alike = [c for c in same if c.cell_type == released.cell_type] or same
         if alike and index not in match.names:
             match.found[index] = alike[0]
-            match.note("Cells had lost nbgrader's metadata and were found by their text", released)
+            match.note_found(alike[0], released, "their text")
     for index, released in match.open().items():
         alike = [c for c in match.free() if index not in match.names and _is_version(c, released)]
         if alike:
             match.found[index] = alike[0]
-            match.note("Cells had lost nbgrader's metadata and were found by what is left of their text", released)
+            match.note_found(alike[0], released, "what is left of their text")
     for index in match.names.keys() & match.open().keys():
         cell = _best_answer(match, index, blank_too=True)
         if cell is not None and not _others_in(match, cell, index):
             match.found[index] = cell
-            how = "Cells had lost nbgrader's metadata and were found by the names they define"
-            match.note(how, match.wanted[index])
+            match.note_found(cell, match.wanted[index], "the names they define")
 
 
 def _is_version(cell: Cell, released: Cell) -> bool:
@@ -315,7 +347,9 @@ def _is_version(cell: Cell, released: Cell) -> bool:
     if released.cell_type == "code":
         given = {piece.text.strip() for piece in pieces(released.source)}
         same = {piece.text.strip() for piece in pieces(cell.source)} & given
-        return bool(same) or (bool(defines(released.source)) and defines(released.source) <= defines(cell.source))
+        return len(same) * 2 > len(given) or (
+            bool(defines(released.source)) and defines(released.source) <= defines(cell.source)
+        )
     heading = released.source.strip().partition("\n")[0]
     return heading.startswith("#") and cell.source.strip().partition("\n")[0] == heading
 
@@ -436,7 +470,8 @@ def _move_before(match: _Match, cell: Cell, place: int) -> None:
 
 def _by_place(match: _Match) -> None:
     """Find written answers that have lost everything, or were written beside their cell: texts where they belong."""
-    for index, released in match.wanted.items():
+    match.mended.recognized = len(match.found)
+    for index, released in match.wanted.items() if match.found else ():
         if not nbgrader_metadata(released).get("solution") or released.cell_type == "code":
             continue
         if not match.is_unanswered(index):
@@ -450,6 +485,7 @@ def _by_place(match: _Match) -> None:
             cell
             for cell in match.cells[low + 1 : high]
             if id(cell) in free
+            and not nbgrader_metadata(cell).get("locked")
             and cell.source.strip()
             and cell.source.strip() not in match.texts
             and (cell.cell_type != "code" or is_prose(cell.source))
@@ -461,7 +497,7 @@ def _by_place(match: _Match) -> None:
             del match.cells[_place(match.cells, there)]
             match.note("Written answers stood beside their cell and were put into it", released)
         else:
-            match.note("Cells had lost nbgrader's metadata and were found by their place", released)
+            match.note_found(texts[0], released, "their place")
         match.found[index] = first = texts[0]
         first.source = "\n\n".join(cell.source.strip("\n") for cell in texts)
         images = {name: data for cell in texts for name, data in attached_images(cell).items()}
@@ -473,7 +509,6 @@ def _by_place(match: _Match) -> None:
 
 def _restore_released(match: _Match) -> None:
     """Give each found cell its metadata, kind and id back, locked ones their text, stubs of an older release theirs."""
-    match.mended.recognized = len(match.found)
     match.mended.answered = tuple(
         nbgrader_metadata(c)["grade_id"]
         for i, c in match.wanted.items()
@@ -580,6 +615,7 @@ def _make_ids_unique(match: _Match) -> None:
 _STEPS: tuple[Callable[[_Match], None], ...] = (
     _join_split,
     _by_marks,
+    _part_texts,
     _by_content,
     _part_answers,
     _fetch_answers,

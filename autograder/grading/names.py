@@ -23,7 +23,7 @@ _PLATFORMS = tuple(
 )
 _NOISE = re.compile(
     r"\(\d+\)|\b(?:copy of|kopie von|copie de|copy|final|submission|resubmission|solution|late|v\d+)(?=[\W_]|$)"
-    r"|(?:\.ipynb|\.json|\.txt|\.gz|\.py)+$",
+    r"|(?:\.(?:ipynb|json|txt|gz|py|md|zip|tar|tgz|bz2|xz))+$",
     re.IGNORECASE,
 )
 

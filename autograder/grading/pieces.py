@@ -109,18 +109,16 @@ def pieces(source: str) -> tuple[Piece, ...]:
     if tree is None:
         starts = _starts_by_eye(lines)
         names = [found[1] if (found := _DEFINITION.search("".join(lines[s:]))) else None for s in starts]
-        if starts and starts[0] > 0:
+        if not starts or starts[0] > 0:
             starts, names = [0, *starts], [None, *names]
         ends = [*starts[1:], len(lines)]
     else:
-        names = [_defined(node) for node in tree.body]
-        ends = [node.end_lineno or node.lineno for node in tree.body]
-        if len(set(ends)) < len(ends):
-            return (Piece(source, next((name for name in names if name), None)),)
+        names = [_defined(node) for node in tree.body] or [None]
+        ends = [*[node.end_lineno or node.lineno for node in tree.body[:-1]], len(lines)]
         starts = [0, *ends[:-1]]
-        ends[-1:] = [len(lines)] if ends else []
-    cut = [Piece("".join(lines[s:e]), name) for s, e, name in zip(starts, ends, names, strict=True)]
-    return tuple(cut) or ((Piece(source, None),) if source.strip() else ())
+        if len(set(starts)) < len(starts):
+            return (Piece(source, next((name for name in names if name), None)),)
+    return tuple(Piece("".join(lines[s:e]), name) for s, e, name in zip(starts, ends, names, strict=True))
 
 
 def _starts_by_eye(lines: list[str]) -> list[int]:
