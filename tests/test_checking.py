@@ -1,5 +1,6 @@
 """The language of tasks: what a check says, in which order, and that it is the same here and across a wire."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -333,7 +334,7 @@ def test_fixtures_handles_and_training_work_across_the_wire(sandbox: Sandbox) ->
     [
         ("def double(x):\n    import os\n    os._exit(0)", "error"),
         ("import signal\ndef double(x):\n    signal.setitimer(signal.ITIMER_REAL, 0)\n    while True: pass", "timeout"),
-        ("import os\ndef double(x):\n    os.kill(os.getpid(), 9)", "error"),
+        ("import ctypes\ndef double(x):\n    ctypes.string_at(0)", "error"),
         ("def double(x):\n    raise SystemExit", "error"),
         ("def double(x):\n    raise KeyboardInterrupt", "error"),
         ("class L(list):\n    __len__ = lambda s: 1/0\ndef double(x):\n    return L([1])", "failed"),
@@ -379,3 +380,75 @@ def test_answers_hold_nothing_but_plain_values() -> None:
     assert type(answer.value) is Tensor
     assert isinstance(answer, Answer)
     assert isinstance(Student(LocalTransport({"a": lambda: np.ones(2)})).a().value, np.ndarray)
+
+
+@task("halves", asks="Halves")
+def halving(student: Student, given: Given) -> Iterator[Case]:
+    """Half of a tensor, by a module."""
+    x, one = given.normal(2, 3), given.normal(1)
+    theirs = student.Halves()
+    yield case("a matrix", theirs(x), x / 2, weight=2, axes="B T")
+    yield case("one number", theirs(one), one / 2, axes="T", telling=False)
+    upstream = given.normal(2, 3)
+    yield case("gradients", theirs.gradient(x, upstream=upstream), {"gradient of argument 1": upstream / 2})
+
+
+@halving.misconception("You take the sum; to halve is to divide by two.")
+class Sums(nn.Module):
+    def forward(self, x):  # type: ignore[no-untyped-def]
+        return x.sum() / 2
+
+
+@halving.misconception("You multiply the axes.")
+class Multiplies(nn.Module):
+    def forward(self, x):  # type: ignore[no-untyped-def]
+        return x @ x.reshape(1, 1, -1)
+
+
+def module(forward: Callable[..., Any] | None) -> type[nn.Module]:
+    return type("Halves", (nn.Module,), {} if forward is None else {"forward": forward})
+
+
+def said_of(forward: Callable[..., Any] | None) -> TaskVerdict:
+    return judge(halving, LocalTransport({"Halves": module(forward)}), 10, HOME_SEED)
+
+
+def test_a_case_in_which_many_mistakes_look_alike_names_none() -> None:
+    first_of_all = said_of(lambda self, x: (x / 2)[:1] if x.ndim > 1 else x.sum() / 2)
+    assert [c.misconception for c in first_of_all.cases] == [None, None, None]
+    assert said_of(lambda self, x: x.sum() / 2).cases[1].misconception == "Sums"
+
+
+def test_two_exceptions_of_one_type_are_not_the_same_mistake() -> None:
+    verdict = said_of(lambda self, x: x @ torch.ones(17, 5))
+    assert {c.misconception for c in verdict.cases} == {None}
+    assert "raised RuntimeError" in verdict.message
+
+
+def test_an_input_changed_by_a_module_is_called_by_its_name() -> None:
+    def forward(self: nn.Module, sentence: Tensor) -> Tensor:
+        made = sentence / 2
+        sentence += 1
+        return made
+
+    assert "It changed its input `sentence` in place" in said_of(forward).message
+
+
+@pytest.mark.parametrize(
+    ("forward", "says"),
+    [
+        (lambda self, x: None, r"it returned None \(is a `return` missing\?\) where a tensor was needed"),
+        (lambda self, x: (x / 2, x), "it returned a tuple where a tensor was needed"),
+        (lambda self, x: (x / 2)[:, :1], r"its result has shape \(2, 1\), not \(2, 3\)"),
+        (lambda self, x: (x / 2).detach(), "No gradient flows"),
+    ],
+)
+def test_gradients_of_something_else_are_said_to_be_so(forward: Callable[..., Any], says: str) -> None:
+    assert re.search(says, said_of(forward).cases[2].message)
+
+
+def test_a_module_without_forward_is_asked_for_its_spelling() -> None:
+    verdict = judge(
+        halving, LocalTransport({"Halves": type("Halves", (nn.Module,), {"foward": lambda s, x: x})}), 10, HOME_SEED
+    )
+    assert "has no method `forward`. Is its name misspelt" in verdict.message

@@ -59,7 +59,7 @@ def test_tasks_that_are_not_in_the_notebook_get_nothing_and_say_so() -> None:
 
 @pytest.mark.parametrize(
     "killer",
-    ["import os; os._exit(1)", "import os; os.kill(os.getpid(), 9)", "import os; os.close(3); os.closerange(3, 99)"],
+    ["import os; os._exit(1)", "import ctypes; ctypes.string_at(0)", "import os; os.closerange(3, 4096)"],
 )
 def test_a_cell_that_ends_its_process_is_left_out_and_the_rest_is_graded(killer: str) -> None:
     verdict = judged(RIGHT, killer, "kept = 1")

@@ -96,7 +96,8 @@ def _tensor_differences(
     if isinstance(got, (int, float)) and not isinstance(got, bool) and expected.ndim == 0:
         got = torch.tensor(got, dtype=expected.dtype)
     if not isinstance(got, Tensor):
-        return [Difference("type", f"{_cap(subject)} is {_what(got)}; it must be a tensor.{_return_missing(got)}")]
+        wanted = "a tensor" if expected.ndim else "one number: a scalar tensor or a float"
+        return [Difference("type", f"{_cap(subject)} is {_what(got)}; it must be {wanted}.{_return_missing(got)}")]
     if got.shape != expected.shape:
         return [Difference("shape", _shape_message(subject, got, expected, axes))]
     if got.dtype != expected.dtype and not (expected.ndim == 0 and got.is_floating_point()):
@@ -125,7 +126,7 @@ def _tensor_differences(
 def _value_difference(
     got: Tensor, expected: Tensor, wrong: Tensor, apart: Tensor, subject: str, axes: Sequence[str]
 ) -> Difference:
-    worst = torch.unravel_index(apart.argmax(), apart.shape)
+    worst = np.unravel_index(int(apart.argmax()), tuple(apart.shape))  # torch's own would import sympy first
     place = tuple(int(i) for i in worst)
     off = int(wrong.sum())
     counted = "It" if got.ndim == 0 else f"{off} of {got.numel()} numbers of {subject}"

@@ -142,7 +142,8 @@ def _alike(
     theirs = misconception_outcomes(task, variant, seed, worked)
     if len(theirs) != len(outcomes) or any(not t.passed and i not in failed for i, t in enumerate(theirs)):
         return set()
-    return {i for i in failed if not theirs[i].passed and same_outcome(outcomes[i], theirs[i])}
+    alike = {i for i in failed if not theirs[i].passed and same_outcome(outcomes[i], theirs[i])}
+    return alike if any(outcomes[i].case.telling for i in alike) else set()
 
 
 def same_outcome(mine: Outcome, theirs: Outcome) -> bool:
@@ -151,7 +152,7 @@ def same_outcome(mine: Outcome, theirs: Outcome) -> bool:
         return bool(
             mine.failure
             and theirs.failure
-            and (mine.failure.kind, mine.failure.type_name) == (theirs.failure.kind, theirs.failure.type_name)
+            and _what_failed(mine.failure) == _what_failed(theirs.failure)
             and mine.failure.kind not in ("missing", "unanswered", "timeout", "died", "memory")
         )
     if bool(mine.changed) != bool(theirs.changed) or isinstance(mine.case.got.value, Handle):
@@ -159,6 +160,11 @@ def same_outcome(mine: Outcome, theirs: Outcome) -> bool:
     if mine.case.measure is not None:
         return False
     return difference(mine.case.got.value, theirs.case.got.value, mine.case.naming, mine.case.tolerance) is None
+
+
+def _what_failed(failure: Failure) -> tuple[str, str, str]:
+    """Two exceptions are the same only if they say the same: an exception alone tells little about its cause."""
+    return failure.kind, failure.type_name, failure.message
 
 
 _outcomes: dict[tuple, list[Outcome]] = {}
@@ -208,9 +214,7 @@ def _put(outcome: Outcome, variant: Variant | None, reveal: bool) -> CaseVerdict
 
 _FAILURES: dict[str, Callable[[Failure], str]] = {
     "missing": lambda f: f"`{f.message or f.subject}` is not defined yet. Run the cell that defines it, then this one.",
-    "unanswered": lambda f: (
-        f"`{f.subject}` still raises NotImplementedError: put your answer in the place of that line, and run the cell."
-    ),
+    "unanswered": lambda f: _say_unanswered(f),
     "raised": lambda f: f"`{f.subject}` raised {f.type_name}: {f.message}".rstrip(": "),
     "timeout": lambda f: f"`{f.subject}` did not finish within {f.message} seconds. Is there a loop that never ends?",
     "memory": lambda f: f"`{f.subject}` asked for more memory than there is. How large are the tensors it makes?",
@@ -226,6 +230,15 @@ _FAILURES: dict[str, Callable[[Failure], str]] = {
     "structure": lambda f: f"`{f.subject}`: {f.message}.",
     "died": lambda f: f"The notebook's process ended while `{f.subject}` ran.",
 }
+
+
+def _say_unanswered(failure: Failure) -> str:
+    if 'required "forward" function' in failure.message:  # what torch says of a module without one
+        return f"`{failure.subject}` has no method `forward`. Is its name misspelt, or is it indented too little?"
+    return (
+        f"`{failure.subject}` still raises NotImplementedError: put your answer in the place of that line, "
+        "and run the cell."
+    )
 
 
 def say_failure(failure: Failure) -> str:

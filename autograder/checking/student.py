@@ -11,10 +11,11 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from autograder.checking.client.wire import Connection, Handle, WireError, decode, encode
+from autograder.checking.client.wire import Connection, Handle, WireError, decode, encode, readable
 from autograder.checking.client.workbench import Workbench
 
 GRACE_SECONDS = 3.0
+MAX_CHANGED = 16
 _FAILURE_KINDS = (
     "missing",
     "unanswered",
@@ -24,6 +25,7 @@ _FAILURE_KINDS = (
     "no_gradient",
     "weights",
     "unreadable",
+    "structure",
     "died",
 )
 
@@ -148,7 +150,7 @@ class Student:
                 self._timed_out = failure  # the other cases would hang as long again
             return Answer(self, subject, failure=failure)
         changed = reply.get("changed")
-        names = tuple(str(n)[:80] for n in changed) if isinstance(changed, list) else ()
+        names = tuple(readable(n)[:80] for n in changed[:MAX_CHANGED]) if isinstance(changed, list) else ()
         return Answer(self, subject, reply.get("value"), changed=names)
 
 
@@ -179,8 +181,8 @@ def _read_failure(reply: Any, subject: str) -> Failure | None:
     if "failure" not in reply:
         return None
     told = reply["failure"] if isinstance(reply["failure"], dict) else {}
-    kind = told.get("kind")
-    texts = [str(told.get(key, ""))[:2_000] for key in ("type", "message", "traceback")]
+    kind = readable(told.get("kind"))
+    texts = [readable(told.get(key, ""))[:2_000] for key in ("type", "message", "traceback")]
     return Failure(kind if kind in _FAILURE_KINDS else "raised", subject, *texts)
 
 

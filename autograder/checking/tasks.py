@@ -53,6 +53,7 @@ class Case:
     measure: Callable[[Any], float] | None
     at_least: float | None
     at_most: float | None
+    telling: bool
 
 
 def case(
@@ -67,6 +68,7 @@ def case(
     measure: Callable[[Any], float] | None = None,
     at_least: float | None = None,
     at_most: float | None = None,
+    telling: bool = True,
 ) -> Case:
     """Compare an answer with what it should be.
 
@@ -79,11 +81,12 @@ def case(
         axes: names of the axes, ``"B T D"``, one such for each part.
         tolerance: absolute; by default derived from the expected numbers.
         measure: a number made of the answer, which must then lie between ``at_least`` and ``at_most``.
+        telling: whether a misconception may be recognized by this case alone; not where many mistakes look alike.
     """
     if not isinstance(got, Answer):
         raise TaskError(f"case {name!r}: give the answer itself, not something made of it")
     naming = Naming(tuple(parts), (axes,) if isinstance(axes, str) else tuple(axes))
-    return Case(name, got, expected, weight, naming, tolerance, measure, at_least, at_most)
+    return Case(name, got, expected, weight, naming, tolerance, measure, at_least, at_most, telling)
 
 
 def expected_gradient(function: Callable[..., Any], *args: Any, upstream: Tensor, output: int | None = None) -> Any:

@@ -31,6 +31,9 @@ def additive_scores(student: Student, given: Given) -> Iterator[Case]:
     query, keys = given.normal(2, query_size), given.normal(2, 9, key_size)
     yield case("nine keys", theirs(query, keys), model(query, keys), weight=2, axes="B S")
 
+    one_query, one_key = given.normal(1, query_size), given.normal(1, 1, key_size)
+    yield case("one key", theirs(one_query, one_key), model(one_query, one_key), axes="B S")
+
     upstream = given.normal(2, 9)
     yield case(
         "gradients",
@@ -87,6 +90,18 @@ additive_scores.misconception_patch(
     "sigmoid_for_tanh",
     "There is a sigmoid where Bahdanau et al. have tanh, so that no hidden feature can count against a key.",
     ("torch.tanh(", "torch.sigmoid("),
+)
+additive_scores.misconception_patch(
+    "tanh_outside",
+    "The tanh comes last, around the score. It belongs around the sum, before v weighs the hidden features.",
+    ("torch.tanh(wanted[:, None, :] + offered)", "wanted[:, None, :] + offered"),
+    ("self.score(hidden)[:, :, 0]", "torch.tanh(self.score(hidden)[:, :, 0])"),
+)
+additive_scores.misconception_patch(
+    "squeezes_every_axis",
+    "squeeze() without an axis takes away every axis of size 1, the batch too where there is one sentence alone: say "
+    "which, squeeze(-1).",
+    ("self.score(hidden)[:, :, 0]", "self.score(hidden).squeeze()"),
 )
 additive_scores.alternative_patch(
     "loop_over_keys",
@@ -149,6 +164,15 @@ def scaled_dot_product_attention(student: Student, given: Given) -> Iterator[Cas
     # Scores this large carry rounding errors of 1e-4 into the exponent of the softmax.
     yield case("scores in the hundreds", attend(q, k, v, mask), right(q, k, v, mask), tolerance=1e-2, **axes)
 
+    # Every allowed score lies at −500 or below, every forbidden one at 500 or above.
+    q, k, v = 500 + given.normal(2, 3, 1).abs(), given.normal(2, 4, 1).sign(), given.normal(2, 4, 3)
+    k[:, 0], k[:, 1] = -1.0, 1.0
+    allowed = (k < 0).transpose(-2, -1).expand(2, 3, 4)
+    yield case("allowed scores far below 0", attend(q, k, v, allowed), right(q, k, v, allowed), **axes)
+
+    double = [given.normal(2, n, 5).double() for n in (3, 4, 4)]
+    yield case("double precision", attend(*double), right(*double), **axes)
+
     q, k, v = given.normal(2, 5, 6), given.normal(2, 7, 6), given.normal(2, 7, 4)
     upstream = given.normal(2, 5, 4)
     yield case(
@@ -164,8 +188,8 @@ scaled_dot_product_attention.hints(
     "(another matrix product). Write the shape beside each line.",
     "q @ k.transpose(-2, -1) has shape (..., T, S). Divide by √D with D = q.shape[-1]. The softmax makes each query's "
     "row of S numbers sum to 1: dim=-1.",
-    "Mask the scores, before the softmax: masked_fill(~mask, -inf). A row of nothing but −inf gives NaN, since it is "
-    "0/0; fill the weights with 0 there afterwards.",
+    "Mask the scores, before the softmax: masked_fill(~mask, -math.inf). A row of nothing but −inf gives NaN, since it "
+    "is 0/0; fill the weights with 0 there afterwards.",
 )
 
 
@@ -243,8 +267,8 @@ def mask_inverted(q, k, v, mask=None):
 
 
 @scaled_dot_product_attention.misconception(
-    "A query that may look nowhere has a row of nothing but −inf, whose softmax is 0/0. Set such weights to 0 "
-    "after the softmax."
+    "A query that may look nowhere comes out as NaN: there is nothing among which its weight of 1 could be shared "
+    "out, and that is 0/0. Set such weights to 0 afterwards."
 )
 def nan_where_nothing_is_allowed(q, k, v, mask=None):
     scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
@@ -298,6 +322,56 @@ def scales_the_weights(q, k, v, mask=None):
 
 
 @scaled_dot_product_attention.misconception(
+    "The forbidden scores are filled with a number that is not low enough: where the allowed scores lie below it, they "
+    "get no weight at all. Only −inf is below every number."
+)
+def fill_value_too_high(q, k, v, mask=None):
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
+    if mask is None:
+        weights = scores.softmax(dim=-1)
+    else:
+        weights = scores.masked_fill(~mask, -100.0).softmax(dim=-1).masked_fill(~mask, 0.0)
+    return weights @ v, weights
+
+
+@scaled_dot_product_attention.misconception(
+    "The scores are multiplied by √D; they must be divided by it, which is what keeps their variance at 1."
+)
+def multiplies_by_the_scale(q, k, v, mask=None):
+    scores = q @ k.transpose(-2, -1) * math.sqrt(q.shape[-1])
+    if mask is None:
+        weights = scores.softmax(dim=-1)
+    else:
+        weights = scores.masked_fill(~mask, -math.inf).softmax(dim=-1).masked_fill(~mask, 0.0)
+    return weights @ v, weights
+
+
+@scaled_dot_product_attention.misconception(
+    "Output and weights are returned in the wrong order: `return output, weights`."
+)
+def weights_first(q, k, v, mask=None):
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
+    if mask is None:
+        weights = scores.softmax(dim=-1)
+    else:
+        weights = scores.masked_fill(~mask, -math.inf).softmax(dim=-1).masked_fill(~mask, 0.0)
+    return weights, weights @ v
+
+
+@scaled_dot_product_attention.misconception(
+    "The inputs are turned into float32. Compute in the dtype that comes in, and return it."
+)
+def casts_to_float(q, k, v, mask=None):
+    q, k, v = q.float(), k.float(), v.float()
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
+    if mask is None:
+        weights = scores.softmax(dim=-1)
+    else:
+        weights = scores.masked_fill(~mask, -math.inf).softmax(dim=-1).masked_fill(~mask, 0.0)
+    return weights @ v, weights
+
+
+@scaled_dot_product_attention.misconception(
     "Only the output is returned; the weights are asked for as well: `return output, weights`."
 )
 def output_alone(q, k, v, mask=None):
@@ -326,7 +400,7 @@ def scores_for_weights(q, k, v, mask=None):
 @scaled_dot_product_attention.alternative
 def torch_operator(q, k, v, mask=None, dropout=0.0):
     output = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
-    each = torch.eye(k.shape[-2]).expand(*k.shape[:-1], k.shape[-2])
+    each = torch.eye(k.shape[-2], dtype=k.dtype).expand(*k.shape[:-1], k.shape[-2])
     return output, F.scaled_dot_product_attention(q, k, each, attn_mask=mask)
 
 
@@ -438,6 +512,18 @@ def ends_at_the_longest(lengths, T):
     return (torch.arange(int(lengths.max())) < lengths[:, None])[:, None, None, :]
 
 
+@padding_mask.misconception("Every sentence gets the length of the first; each row has a length of its own.")
+def length_of_the_first(lengths, T):
+    return (torch.arange(T) < lengths[0]).expand(len(lengths), T)[:, None, None, :]
+
+
+@padding_mask.misconception(
+    "The comparison is the wrong way round, and strict: True is where the position is *below* the length."
+)
+def padding_behind_the_end(lengths, T):
+    return (torch.arange(T) > lengths[:, None])[:, None, None, :]
+
+
 @padding_mask.misconception("The words are taken to stand at the end of each row; the padding is behind them.")
 def padding_in_front(lengths, T):
     return (torch.arange(T) >= T - lengths[:, None])[:, None, None, :]
@@ -475,7 +561,8 @@ def causal_mask(student: Student, given: Given) -> Iterator[Case]:
     yield case("five positions", student.causal_mask(5), reference.causal_mask(5), weight=2, axes="T T")
     T = int(given.integers(6, 12))
     yield case("another length", student.causal_mask(T), reference.causal_mask(T), weight=2, axes="T T")
-    yield case("one position", student.causal_mask(1), reference.causal_mask(1), weight=0.5, axes="T T")
+    one = student.causal_mask(1)
+    yield case("one position", one, reference.causal_mask(1), weight=0.5, axes="T T", telling=False)
 
 
 causal_mask.hints(
@@ -552,6 +639,14 @@ def split_heads(student: Student, given: Given) -> Iterator[Case]:
     x = given.normal(3, 4, 10)
     yield case("five heads", student.split_heads(x, 5), reference.split_heads(x, 5), weight=2, axes="B H T D/H")
     yield case("one feature a head", student.split_heads(x, 10), reference.split_heads(x, 10), axes="B H T D/H")
+    x = given.normal(1, 3, 8).double()
+    yield case(
+        "one sentence, double precision",
+        student.split_heads(x, 2),
+        reference.split_heads(x, 2),
+        axes="B H T D/H",
+        telling=False,
+    )
     x = given.normal(2, 7, 6)
     yield case("one head", student.split_heads(x, 1), reference.split_heads(x, 1), weight=0.5, axes="B H T D/H")
     upstream = given.normal(2, 3, 7, 2)
@@ -564,7 +659,8 @@ def split_heads(student: Student, given: Given) -> Iterator[Case]:
 
 split_heads.hints(
     "Cut the last axis first: D becomes H groups of D/H features. Only after that may axes change places.",
-    "x.view(B, T, H, D // H) cuts, and transpose(1, 2) brings the heads in front of the positions.",
+    "x.view(B, T, H, D // H) cuts (an axis can always be cut in place), and transpose(1, 2) brings the heads in front "
+    "of the positions.",
 )
 
 
@@ -634,6 +730,9 @@ def merge_heads(student: Student, given: Given) -> Iterator[Case]:
     x = given.normal(3, 5, 4, 2)
     yield case("five heads", student.merge_heads(x), reference.merge_heads(x), weight=2, axes="B T D")
     x = given.normal(2, 6, 8)
+    one = given.normal(1, 2, 3, 4).double()
+    merged = student.merge_heads(one)
+    yield case("one sentence, double precision", merged, reference.merge_heads(one), axes="B T D", telling=False)
     yield case("after a split", student.merge_heads(x.view(2, 6, 4, 2).transpose(1, 2)), x, weight=2, axes="B T D")
     x = given.normal(2, 3, 5, 4)
     upstream = given.normal(2, 5, 12)
@@ -647,7 +746,8 @@ def merge_heads(student: Student, given: Given) -> Iterator[Case]:
 merge_heads.hints(
     "The four numbers in the first row of the broken result come from two positions. Which axis must come next to the "
     "features before they are joined?",
-    "Bring the heads back behind the positions with transpose(1, 2), then join the last two axes with reshape.",
+    "Bring the heads back behind the positions with transpose(1, 2), then join the last two axes with reshape. After a "
+    "transpose, view cannot join them.",
 )
 
 
@@ -743,6 +843,14 @@ def multi_head_attention(student: Student, given: Given) -> Iterator[Case]:
         "a query that may look nowhere", theirs(query, key, value, nowhere), model(query, key, value, nowhere), **axes
     )
 
+    each_its_own = given.mask(2, num_heads, 4, 7)
+    yield case(
+        "a mask for each head",
+        theirs(query, key, value, each_its_own),
+        model(query, key, value, each_its_own),
+        **axes,
+    )
+
     other = reference.MultiHeadAttention(10, 5)
     other_weights = given.weights(other)
     filled(other, other_weights)
@@ -802,6 +910,28 @@ multi_head_attention.misconception_patch(
     "mask_not_handed_on",
     "The mask is not handed on to scaled_dot_product_attention, so everybody looks everywhere.",
     ("scaled_dot_product_attention(q, k, v, mask)", "scaled_dot_product_attention(q, k, v)"),
+)
+multi_head_attention.misconception_patch(
+    "mask_of_the_first_head",
+    "Every head gets the mask of the first. A mask of shape (B, H, T, S) has one for each head: hand it on as it is.",
+    (
+        "scaled_dot_product_attention(q, k, v, mask)",
+        "scaled_dot_product_attention(q, k, v, None if mask is None or mask.ndim < 4 else mask[:, :1])"
+        " if mask is None or mask.ndim > 3 else scaled_dot_product_attention(q, k, v, mask)",
+    ),
+)
+multi_head_attention.misconception_patch(
+    "mask_inverted_on_the_way",
+    "The mask is turned round on its way to scaled_dot_product_attention. In both, True is where looking is allowed.",
+    (
+        "scaled_dot_product_attention(q, k, v, mask)",
+        "scaled_dot_product_attention(q, k, v, None if mask is None else ~mask)",
+    ),
+)
+multi_head_attention.misconception_patch(
+    "value_not_projected",
+    "The values are not projected: each of the three inputs passes through its own projection first.",
+    ("self.value_projection(value)", "value"),
 )
 multi_head_attention.misconception_patch(
     "merged_by_reshape",
@@ -880,8 +1010,11 @@ def permutation(student: Student, given: Given) -> Iterator[Case]:
     positions = {**weights, "positions": given.normal(T, D)}
     blind, sighted = student.fixture("PublicAttention", weights), student.fixture("PublicAttention", positions)
 
-    x, order = given.normal(2, T, D), given.permutation(T)
     gap, right = student.permutation_gap, reference.permutation_gap
+    x, order = given.normal(2, T, D), given.permutation(T)
+    gaps = [float(right(PublicAttention(positions), sentence[None], order)) for sentence in x]
+    if gaps[0] > gaps[1]:  # the largest difference is not to be found in the first sentence alone
+        x = x.flip(0)
     yield case("without positions", gap(blind, x, order), right(PublicAttention(weights), x, order), weight=0.5)
     yield case("with positions", gap(sighted, x, order), right(PublicAttention(positions), x, order), weight=2)
 
@@ -903,8 +1036,8 @@ permutation.hints(
 
 
 @permutation.misconception(
-    "The output is put back with the inverse order; it has to be reordered by `order`, like the input: "
-    "output[:, order]."
+    "The two outputs are brought together the wrong way round: the output of the sentence as it was has to be "
+    "reordered by `order`, as the input was: output[:, order]."
 )
 def output_reordered_backward(attention, x, order):
     output = attention(x, x, x)[0]
@@ -954,6 +1087,12 @@ def query_left_in_place(attention, x, order):
 def reorders_the_batch(attention, x, order):
     reordered = x[order]
     return (attention(x, x, x)[0][order] - attention(reordered, reordered, reordered)[0]).abs().max()
+
+
+@permutation.misconception("Only the first sentence is looked at; the largest difference is over the whole batch.")
+def first_sentence_alone(attention, x, order):
+    reordered = x[:, order]
+    return (attention(x, x, x)[0][:, order] - attention(reordered, reordered, reordered)[0])[0].abs().max()
 
 
 @permutation.misconception("The differences are squared; the absolute difference is asked for.")

@@ -148,6 +148,7 @@ def _mount_own(limits: Limits) -> None:
     scratch = f"size={limits.scratch_bytes},nr_inodes={limits.scratch_files},mode=1777"
     for folder in ("/tmp", "/dev/shm"):
         _mount("tmpfs", folder, "tmpfs", _MS_NOSUID | _MS_NODEV, scratch)
+    _mount("/dev/null", "/dev/zero", None, _MS_BIND)  # which gives shared memory that only a control group counts
     os.chdir("/tmp")
 
 
@@ -200,8 +201,10 @@ _REFUSED = {
 # fmt: on
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 _SOCKET, _SOCKETPAIR, _CLONE, _CLONE3, _IOCTL = (41, 198), (53, 199), (56, 220), (435, 435), (16, 29)
+_MMAP = (9, 222)
 _AF_UNIX, _TIOCSTI = 1, 0x5412
-_EPERM, _ENOSYS, _EAFNOSUPPORT = 1, 38, 97
+_MAP_SHARED, _MAP_ANONYMOUS = 0x01, 0x20
+_EPERM, _ENOMEM, _ENOSYS, _EAFNOSUPPORT = 1, 12, 38, 97
 
 
 def can_filter_system_calls() -> bool:
@@ -262,10 +265,17 @@ def _filter(column: int, audit: int) -> list[bytes]:
         instruction(any_bit, _ALL_NAMESPACES, 0, 1),
         refuse(_EPERM),
         instruction(leave, allow),
-        instruction(equal, _IOCTL[column], 0, 3),
+        instruction(equal, _IOCTL[column], 0, 4),
         instruction(load, argument(1)),
         instruction(equal, _TIOCSTI, 0, 1),
         refuse(_EPERM),
+        instruction(leave, allow),
+        # Shared memory without a file can be let go of and yet be kept, in no process's account (see _mount_own).
+        instruction(equal, _MMAP[column], 0, 4),
+        instruction(load, argument(3)),
+        instruction(any_bit, _MAP_ANONYMOUS, 0, 2),
+        instruction(any_bit, _MAP_SHARED, 0, 1),
+        refuse(_ENOMEM),
         instruction(leave, allow),
     ]
     return made

@@ -158,7 +158,7 @@ class _Decoder:
         number, type_name = content
         if type(number) is not int or type(type_name) is not str or len(type_name) > 200:
             raise WireError("not a handle")
-        return Handle(number, type_name)
+        return Handle(number, readable(type_name))
 
     def _tensor(self, content: Any, depth: int) -> torch.Tensor:
         name, shape, device = content
@@ -215,6 +215,15 @@ class _Decoder:
 
 
 _KINDS = ("int", "float", "handle", "tensor", "array", "scalar", "list", "tuple", "set", "dict")
+
+
+def readable(value: Any) -> str:
+    """What came over the wire as a text that every file can hold: without halves of characters (surrogates).
+
+    What is neither a text nor a number is not spelled out, which could take long: it is named by its type.
+    """
+    text = str(value) if value is None or isinstance(value, (str, int, float)) else type(value).__name__
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 class Connection:

@@ -31,6 +31,10 @@ class NoGradient(Exception):
     """The result does not depend on its inputs in a way that autograd can follow."""
 
 
+class NotTheResult(Exception):
+    """What was returned has no gradient because it is something else than was asked for; the message says what."""
+
+
 class Workbench:
     """Operations on a notebook's names.
 
@@ -49,7 +53,7 @@ class Workbench:
 
         Returns:
             ``{"value", "changed"}``, or ``{"failure": {"kind", "type", "message", "traceback"}}`` with kind one of
-            missing, unanswered, raised, timeout, memory, no_gradient, weights, unreadable.
+            missing, unanswered, raised, timeout, memory, no_gradient, weights, structure, unreadable.
         """
         operation = {"call": self._call, "load": self._load, "fixture": self._fixture}[request["op"]]
         _seed_everything(request["seed"])
@@ -68,6 +72,8 @@ class Workbench:
             return _failure("missing", error)
         except NoGradient as error:
             return _failure("no_gradient", error)
+        except NotTheResult as error:
+            return _failure("structure", error)
         except _WrongWeights as error:
             return _failure("weights", error)
         except BaseException as error:
@@ -159,7 +165,7 @@ def gradients(
 
     Args:
         function: a function, or a module, whose parameters then count too.
-        upstream: same shape as the result, or broadcastable to it.
+        upstream: same shape as the result.
         output: which element of a returned tuple is the result; None if it returns one tensor.
 
     Returns:
@@ -168,6 +174,7 @@ def gradients(
 
     Raises:
         NoGradient: if the result is cut off from all of them.
+        NotTheResult: if it is no tensor, or one of another shape.
     """
     leaves = {
         f"gradient of argument {i}": argument.requires_grad_()
@@ -178,8 +185,8 @@ def gradients(
     named = module.named_parameters() if isinstance(module, torch.nn.Module) else ()
     wanted = {**leaves, **{f"gradient of `{name}`": parameter for name, parameter in named}}
     returned = function(*arguments, **keywords)
-    result = returned if output is None else returned[output]
-    if not isinstance(result, torch.Tensor) or not result.requires_grad:
+    result = _one_result(returned, output, upstream)
+    if not result.requires_grad:
         raise NoGradient
     found = torch.autograd.grad((result * upstream).sum(), list(wanted.values()), allow_unused=True)
     for leaf in leaves.values():
@@ -188,6 +195,22 @@ def gradients(
         name: torch.zeros_like(wanted[name]) if gradient is None else gradient
         for name, gradient in zip(wanted, found, strict=True)
     }
+
+
+def _one_result(returned: Any, output: int | None, upstream: torch.Tensor) -> torch.Tensor:
+    if output is not None:
+        if not isinstance(returned, (tuple, list)) or len(returned) <= output:
+            raise NotTheResult(f"it returned {_what(returned)} where a tuple was needed")
+        returned = returned[output]
+    if not isinstance(returned, torch.Tensor):
+        raise NotTheResult(f"it returned {_what(returned)} where a tensor was needed")
+    if returned.shape != upstream.shape:
+        raise NotTheResult(f"its result has shape {tuple(returned.shape)}, not {tuple(upstream.shape)}")
+    return returned
+
+
+def _what(value: Any) -> str:
+    return "None (is a `return` missing?)" if value is None else f"a {type(value).__name__}"
 
 
 @contextmanager
@@ -251,7 +274,8 @@ def _fingerprint(argument: Any) -> Any:
 
 def _parameter_names(function: Callable[..., Any], positions: list[int]) -> list[str]:
     try:
-        names = list(inspect.signature(function).parameters)
+        called = function.forward if isinstance(function, torch.nn.Module) else function
+        names = list(inspect.signature(called).parameters)
     except (TypeError, ValueError):
         names = []
     return [names[i] if i < len(names) else f"argument {i + 1}" for i in positions]
