@@ -10,7 +10,7 @@ from typing import Any
 
 from nbformat import NotebookNode
 
-from autograder.checking.client.wire import WireError
+from autograder.checking.client.wire import WireError, readable
 from autograder.checking.judge import judge, worked_solution
 from autograder.checking.student import ProcessTransport
 from autograder.checking.tasks import Task, tasks_of
@@ -273,24 +273,25 @@ def clean_output(output: Any) -> dict[str, Any] | None:
     """An nbformat output made of nothing but strings, or None if what came is not one."""
     if not isinstance(output, dict):
         return None
-    kind = output.get("output_type")
+    kind = readable(output.get("output_type"))
     if kind == "stream":
-        name = output.get("name") if output.get("name") in ("stdout", "stderr") else "stdout"
-        return {"output_type": "stream", "name": name, "text": str(output.get("text", ""))}
+        name = "stderr" if readable(output.get("name")) == "stderr" else "stdout"
+        return {"output_type": "stream", "name": name, "text": readable(output.get("text", ""))}
     if kind in ("display_data", "execute_result"):
         data = output.get("data")
         if not isinstance(data, dict):
             return None
-        shown = {kind: text for kind in SHOWN if isinstance(text := data.get(kind), str) and _is_shown(kind, text)}
+        texts = {kind: readable(data[kind]) for kind in SHOWN if isinstance(data.get(kind), str)}
+        shown = {kind: text for kind, text in texts.items() if _is_shown(kind, text)}
         # Shown as display data in either case: an execute_result would count as points in stock nbgrader.
         return {"output_type": "display_data", "data": shown, "metadata": {}}
     if kind == "error":
         lines = output.get("traceback")
-        trace = [str(line) for line in lines[:200]] if isinstance(lines, (list, tuple)) else []
+        trace = [readable(line) for line in lines[:200]] if isinstance(lines, (list, tuple)) else []
         return {
             "output_type": "error",
-            "ename": str(output.get("ename", ""))[:200],
-            "evalue": str(output.get("evalue", ""))[:4_000],
+            "ename": readable(output.get("ename", ""))[:200],
+            "evalue": readable(output.get("evalue", ""))[:4_000],
             "traceback": trace,
         }
     return {"output_type": "clear_output"} if kind == "clear_output" else None
