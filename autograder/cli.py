@@ -42,6 +42,9 @@ Unsafe = Annotated[
     bool,
     typer.Option("--unsafe", help="Grade without a sandbox, if you trust every notebook as you trust yourself."),
 ]
+BenchFolder = Annotated[
+    Path | None, typer.Option("--folder", metavar="DIR", help="Where to make the courses; by default build/bench.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 
@@ -563,15 +566,16 @@ def bench_grading(
     training: Annotated[
         bool, typer.Option("--training", help="With a last cell that trains for some seconds.")
     ] = False,
+    folder: BenchFolder = None,
     as_json: Json = False,
 ) -> None:
-    """Grade the sample class of 06-attention by stock nbgrader and by ours, in turn, in build/bench."""
+    """Grade the sample class of 06-attention by stock nbgrader and by ours, in turn."""
     from autograder.grading.bench import compare, minutes
 
     _protect(unsafe=False)
     err.print(f"About {minutes(rounds, students, training):.0f} minutes on two cores.", highlight=False)
-    with _bench_folder() as folder, live_progress(err) as progress:
-        compared = compare(_course(None), folder / "grading", rounds, students, training, progress)
+    with _bench_folder(folder) as place, live_progress(err) as progress:
+        compared = compare(_course(None), place / "grading", rounds, students, training, progress)
     if as_json:
         _print_json(compared.to_json())
     else:
@@ -582,17 +586,18 @@ def bench_grading(
 def bench_scale(
     sizes: Annotated[str, typer.Option(metavar="N,...", help="How many submissions.")] = "10,30,100,300,1000",
     workers: Annotated[str, typer.Option(metavar="N,...", help="Never more than there are cores.")] = "1,2",
+    folder: BenchFolder = None,
     as_json: Json = False,
 ) -> None:
-    """Grade made-up classes of several sizes, in build/bench: time, memory, and what 100,000 submissions would take."""
+    """Grade made-up classes of several sizes: time, memory, and what 100,000 submissions would take."""
     from autograder.grading.scale import ROUGHLY, measure, planned
 
     plan = planned(_counts("--sizes", sizes), _counts("--workers", workers))
     _protect(unsafe=False)
     seconds = sum(ROUGHLY.seconds(*run) for run in plan)
     err.print(f"About {seconds / 60:.0f} minutes on two cores, in {len(plan)} runs.", highlight=False)
-    with _bench_folder() as folder, live_progress(err) as progress:
-        measured = measure(_course(None), folder / "scale", plan, progress)
+    with _bench_folder(folder) as place, live_progress(err) as progress:
+        measured = measure(_course(None), place / "scale", plan, progress)
     if as_json:
         _print_json(measured.to_json())
     else:
@@ -600,11 +605,11 @@ def bench_scale(
 
 
 @contextmanager
-def _bench_folder() -> Iterator[Path]:
+def _bench_folder(folder: Path | None) -> Iterator[Path]:
     """Where benchmarks make their courses, for one of them at a time."""
     from autograder.grading.files import only_run
 
-    folder = _course(None).root / "build" / "bench"
+    folder = folder.resolve() if folder else _course(None).root / "build" / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     with only_run(folder):
         yield folder

@@ -23,7 +23,7 @@ from autograder.grading.release import release
 from autograder.grading.stock import StockCourse
 from autograder.grading.timing import BenchError, autograder_command, count_folders, one_thread_each, timed
 from autograder.grading.workers import cores
-from autograder.progress import Progress
+from autograder.live import Progress
 
 TRAINING = ("train_reverser(use_positions=True)", "train_reverser(use_positions=True, steps=2000)")
 """What makes a training of the last cell of 06-attention: ten times as many steps."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from autograder.progress import Progress
+from autograder.live import Progress
 
 POLL_SECONDS = 0.5
 END_SECONDS = 10.0
@@ -55,7 +55,7 @@ def timed(
             end_all(process)
     if process.returncode:
         said = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
-        raise BenchError(f"{' '.join(command[-4:])} failed ({said[0]}). All that it said is in {log}.")
+        raise BenchError(f"A command that was to be measured failed ({said[0]}). See {log} and the .stdout beside it.")
     return seconds
 
 
