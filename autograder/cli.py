@@ -540,6 +540,39 @@ def _print_where(root: Path, course: Any, reports: list[dict[str, Any]]) -> None
 
 
 @app.command()
+def doctor(course: CourseOption = None, as_json: Json = False) -> None:
+    """Say what protection this machine gives, tried from inside the sandbox. Exits with 1 if it falls short."""
+    from dataclasses import asdict
+
+    from autograder.course import CourseError
+    from autograder.grading.doctor import examine, is_protected
+
+    try:
+        opened = _course(course)
+    except CourseError:
+        if course is not None:
+            raise
+        opened = None
+    with err.status("") as status:
+        findings = examine(opened, lambda step: status.update(f"{step} ..."))
+    protected = is_protected(findings)
+    if as_json:
+        _print_json({"protected": protected, "findings": [asdict(finding) for finding in findings]})
+        raise typer.Exit(0 if protected else 1)
+    marks = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[dim]·[/]"}
+    table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
+    for finding in findings:
+        table.add_row(marks[finding.ok], f"[bold]{finding.name}[/]", Text(finding.text))
+    out.print(table)
+    out.print(
+        "\nStudents' code is shut in here."
+        if protected
+        else "\n[red]Students' code is not safely shut in here.[/] Mend what is marked ✗, and run this again."
+    )
+    raise typer.Exit(0 if protected else 1)
+
+
+@app.command()
 def formgrader(
     course: CourseOption = None,
     port: Annotated[int, typer.Option(help="The port of the Jupyter server.")] = 8899,
