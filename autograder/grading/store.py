@@ -63,7 +63,9 @@ def verdict_for(
 
 def verdict_key(notebook: NotebookNode, assignment: Assignment, seed: bytes) -> str:
     """What a verdict depends on, as a hash: the notebook, all that grades it, and the seed of the inputs."""
-    cells = [[c.cell_type, nbgrader_metadata(c).get("grade_id"), c.source] for c in notebook.cells]
+    cells = [
+        [c.cell_type, nbgrader_metadata(c).get("grade_id"), c.source, c.get("attachments")] for c in notebook.cells
+    ]
     parts = [json.dumps([cells, is_unreadable(notebook)]), grader_hash(assignment), hashlib.sha256(seed).hexdigest()]
     return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
