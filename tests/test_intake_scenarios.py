@@ -1,7 +1,7 @@
 """Every kind of damage in ``tests/intake/``: what arrives, and what must come out of it.
 
-A scenario is a folder with the submission as it lies in ``received/`` and an ``expected.json``: for each submission that
-must come out a part of each sentence that must be said, and the sources of its answer cells; ``kept``, texts that
+A scenario is a folder with the submission as it lies in ``received/`` and an ``expected.json``: for each submission
+that must come out a part of each sentence that must be said, and the sources of its answer cells; ``kept``, texts that
 must be in the mended notebook; ``warnings``; ``make``, what is too large or too odd to be committed. The scenarios
 are about an assignment of their own, in ``tests/intake/course``.
 """
@@ -14,14 +14,19 @@ import os
 import shutil
 import tarfile
 import zipfile
+from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from autograder.course import Course, nbgrader_metadata, read_notebook
 from autograder.grading.intake import Submission, collect
+from autograder.grading.mend import mend
 
 HERE = Path(__file__).parent / "intake"
 SCENARIOS = sorted(path.name for path in HERE.iterdir() if (path / "expected.json").is_file())
@@ -55,10 +60,12 @@ def make(kind: dict[str, Any], received: Path, monkeypatch: pytest.MonkeyPatch) 
             content["cells"][3]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": text}]
             path.write_text(json.dumps(content))
         case "bomb":
-            with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-                with archive.open(kind["name"], "w", force_zip64=True) as file:
-                    for _ in range(kind["megabytes"]):
-                        file.write(bytes(1 << 20))
+            with (
+                zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+                archive.open(kind["name"], "w", force_zip64=True) as file,
+            ):
+                for _ in range(kind["megabytes"]):
+                    file.write(bytes(1 << 20))
         case "link":
             path.symlink_to(kind["to"])
         case "pipe":
@@ -117,10 +124,10 @@ def demand_cells(submission: Submission, course: Course, cells: dict[str, str]) 
     there = [c for c in notebook.cells if nbgrader_metadata(c)]
     assert [c.metadata.nbgrader for c in there] == [c.metadata.nbgrader for c in wanted]
     assert [(c.id, c.cell_type) for c in there] == [(c.id, c.cell_type) for c in wanted]
-    for made, given in zip(there, wanted, strict=True):
-        name = given.metadata.nbgrader["grade_id"]
-        if given.metadata.nbgrader["locked"]:
-            assert made.source == given.source, name
+    for made, released in zip(there, wanted, strict=True):
+        name = released.metadata.nbgrader["grade_id"]
+        if released.metadata.nbgrader["locked"]:
+            assert made.source == released.source, name
         if name in cells:
             assert made.source.strip() == cells[name].strip(), name
 
@@ -164,3 +171,128 @@ def test_all_scenarios_in_one_class_come_out_one_by_one(tmp_path: Path) -> None:
     found = collect(course, [course.assignment(ASSIGNMENT)])
     assert {s.student for s in found.submissions} == set(standard)
     assert len(standard) >= 60
+
+
+Cells = list[dict[str, Any]]
+Pick = Callable[[int], int]
+
+
+def lose_marks(cells: Cells, pick: Pick) -> None:
+    cell = cells[pick(len(cells))]
+    cell["metadata"] = {}
+    if pick(2):
+        cell.pop("id", None)
+
+
+def lose_all_marks(cells: Cells, pick: Pick) -> None:
+    for cell in cells:
+        cell["metadata"] = {}
+        cell.pop("id", None)
+
+
+def copy(cells: Cells, pick: Pick) -> None:
+    i = pick(len(cells))
+    cells.insert(pick(len(cells) + 1), deepcopy(cells[i]))
+
+
+def move(cells: Cells, pick: Pick) -> None:
+    cell = cells.pop(pick(len(cells)))
+    cells.insert(pick(len(cells) + 1), cell)
+
+
+def merge(cells: Cells, pick: Pick) -> None:
+    i = pick(len(cells) - 1)
+    cells[i]["source"] += "\n\n" + cells.pop(i + 1)["source"]
+
+
+def split(cells: Cells, pick: Pick) -> None:
+    i = pick(len(cells))
+    lines = cells[i]["source"].split("\n")
+    at = pick(len(lines) + 1)
+    cells.insert(i + 1, {**deepcopy(cells[i]), "source": "\n".join(lines[at:])})
+    cells[i]["source"] = "\n".join(lines[:at])
+
+
+def change_kind(cells: Cells, pick: Pick) -> None:
+    cells[pick(len(cells))]["cell_type"] = ("code", "markdown", "raw")[pick(3)]
+
+
+def swap_marks(cells: Cells, pick: Pick) -> None:
+    one, other = cells[pick(len(cells))], cells[pick(len(cells))]
+    one["metadata"], other["metadata"] = other["metadata"], one["metadata"]
+
+
+def delete_given(cells: Cells, pick: Pick) -> None:
+    i = pick(len(cells))
+    if not any(line in cells[i]["source"] for line in ANSWER_LINES) and len(cells) > 2:
+        del cells[i]
+
+
+def raise_points(cells: Cells, pick: Pick) -> None:
+    about = cells[pick(len(cells))]["metadata"]
+    about["nbgrader"] = {**about.get("nbgrader", {}), "points": 1000, "grade": True}
+
+
+def add_to(cells: Cells, pick: Pick) -> None:
+    cells[pick(len(cells))]["source"] += "\n\nmine = 1"
+
+
+DAMAGES = (
+    lose_marks,
+    lose_all_marks,
+    copy,
+    move,
+    merge,
+    split,
+    change_kind,
+    swap_marks,
+    delete_given,
+    raise_points,
+    add_to,
+)
+COURSE = Course.at(HERE / "course")
+ANSWER_LINES = {
+    line.strip()
+    for cell in COURSE.assignment(ASSIGNMENT).solution.cells
+    for line in cell.source.splitlines()
+    if nbgrader_metadata(cell).get("solution") and line.strip()
+}
+
+
+@settings(max_examples=200, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_whatever_happened_nothing_of_the_student_is_lost(data: st.DataObject) -> None:
+    """Damages in any number and order: no exception, each line of an answer kept, the released cells as released."""
+    content = json.loads(answered())
+    for damage in data.draw(st.lists(st.sampled_from(DAMAGES), max_size=7), label="damages"):
+        damage(content["cells"], lambda n: data.draw(st.integers(0, n - 1)))
+    there = {line.strip() for cell in content["cells"] for line in cell["source"].splitlines()}
+    encoding = data.draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]))
+    mended = mend(json.dumps(content).encode(encoding), COURSE.assignment(ASSIGNMENT))
+
+    kept = "\n".join(cell.source for cell in mended.notebook.cells)
+    assert [line for line in ANSWER_LINES & there if line not in kept] == [], mended.repairs
+    nbformat.validate(nbformat.reads(nbformat.writes(mended.notebook), as_version=4))
+    release = [c for c in COURSE.assignment(ASSIGNMENT).release.cells if nbgrader_metadata(c)]
+    ours = [c for c in mended.notebook.cells if nbgrader_metadata(c)]
+    assert [c.metadata.nbgrader for c in ours] == [c.metadata.nbgrader for c in release]
+    locked = [i for i, c in enumerate(release) if nbgrader_metadata(c)["locked"]]
+    assert [ours[i].source for i in locked] == [release[i].source for i in locked]
+
+
+@settings(max_examples=100, derandomize=True, deadline=None)
+@given(data=st.data())
+def test_no_broken_file_stops_the_intake(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Bytes cut out, put in or changed anywhere: a submission comes out, mended or named, and the original is kept."""
+    damaged = bytearray(answered())
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(damaged)))
+        end = min(len(damaged), start + data.draw(st.sampled_from([0, 1, 2, 100, 5_000])))
+        damaged[start:end] = data.draw(st.binary(max_size=8) | st.sampled_from([b"}", b"]", b'"', b",", b"\\", b"{"]))
+    course = Course.at(shutil.copytree(HERE / "course", tmp_path_factory.mktemp("broken") / "course"))
+    path = course.received_directory / "ann" / ASSIGNMENT / "counting.ipynb"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(damaged)
+    (submission,) = collect(course, [course.assignment(ASSIGNMENT)]).submissions
+    assert path.read_bytes() == bytes(damaged)
+    demand_cells(submission, course, {})

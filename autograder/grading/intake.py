@@ -220,10 +220,10 @@ def _collect_one(
     chosen = _choose(looked, assignment)
     repairs = [said for said in (chosen.file.remark, wrong_time) if said]
     if chosen.file.whose.called != student and chosen.file.whose.name == student:
-        repairs.append(f"The student is called {student} here, since not every folder can be called as the one given.")
+        repairs.append(f"It came under the name {chosen.file.whose.called}; the student is called {student} here.")
     if chosen.file.is_spare:
         repairs.append("Only a copy that Jupyter had saved by itself was there; it was taken.")
-    if chosen.file.name != assignment.release_path.name:
+    if chosen.file.name != assignment.release_path.name and not chosen.problem:
         repairs.append(f"The file was called {chosen.file.name}; it was renamed to {assignment.release_path.name}.")
     repairs += _tell_others(chosen, looked, files)
     if chosen.mended is None:

@@ -166,7 +166,9 @@ class _Match:
             self.note(f"Cells had lost nbgrader's metadata and were found by {how}", released)
 
     def tell_lists(self) -> None:
-        for sentence, names in self.lists.items():
+        order = [nbgrader_metadata(c)["grade_id"] for c in self.wanted.values()]
+        for sentence, unordered in self.lists.items():
+            names = sorted(unordered, key=order.index)
             more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
             self.say(f"{sentence}: {', '.join(names[:MAX_NAMED])}{more}.")
 
@@ -293,9 +295,11 @@ def _demote(match: _Match, extra: Cell, released: Cell) -> None:
     extra.metadata.pop("nbgrader", None)
     if _is_blank(extra, released):
         del match.cells[_place(match.cells, extra)]
-        match.say(f"A second copy of {_call(released)} was taken away.")
+        match.say(f"A second copy of the {_call(released)} was taken away.")
     else:
-        match.say(f"{_call(released)} was there more than once; the copies were kept as cells of the student's own.")
+        match.say(
+            f"The {_call(released)} was there more than once; the copies were kept as cells of the student's own."
+        )
 
 
 def _part_texts(match: _Match) -> None:
@@ -307,6 +311,8 @@ def _part_texts(match: _Match) -> None:
         own = [match.found[index]] if index in match.found else match.free()
         for cell in own:
             before, there, after = cell.source.partition(text)
+            if _is_untouched(cell, released):
+                continue
             if cell.cell_type != "markdown" or not there or not (before + after).strip():
                 continue
             place = _place(match.cells, cell)
@@ -527,7 +533,7 @@ def _restore_released(match: _Match) -> None:
                     match.note("Cells were of an older release of the assignment and were brought up to date", released)
                 else:
                     kept = _keep_additions(match, cell, released)
-                    match.say(f"{_call(released)} was changed; its text was restored{kept}.")
+                    match.say(f"The {_call(released)} was changed; its text was restored{kept}.")
             cell.source = released.source
         elif untouched and cell.source.strip() != released.source.strip():
             match.note("Cells were of an older release of the assignment and were brought up to date", released)
@@ -630,7 +636,8 @@ def _restore_kernel(mended: Mended, release: NotebookNode) -> None:
     wanted, there = release.metadata.get("kernelspec", {}), mended.notebook.metadata.get("kernelspec", {})
     name = there.get("name") if isinstance(there, dict) else None
     if name != wanted.get("name"):
-        mended.repairs.append("The notebook named another kernel; it was set back to the course's.")
+        what = "another kernel; it was set back to" if name else "no kernel; it was given"
+        mended.repairs.append(f"The notebook named {what} the course's.")
     marked = {UNREADABLE: mended.notebook.metadata[UNREADABLE]} if UNREADABLE in mended.notebook.metadata else {}
     mended.notebook.metadata = NotebookNode({"kernelspec": deepcopy(wanted), **marked})
 
@@ -638,8 +645,5 @@ def _restore_kernel(mended: Mended, release: NotebookNode) -> None:
 def _call(released: Cell) -> str:
     """What a report calls a cell of the released notebook."""
     about = nbgrader_metadata(released)
-    if about.get("grade") and not about.get("solution"):
-        return f"The check cell {about['grade_id']}"
-    if about.get("solution"):
-        return f"The answer cell {about['grade_id']}"
-    return f"The given cell {about['grade_id']}"
+    kind = "answer" if about.get("solution") else "check" if about.get("grade") else "given"
+    return f"{kind} cell {about['grade_id']}"

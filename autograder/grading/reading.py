@@ -225,7 +225,7 @@ def _as_current_notebook(content: dict[str, Any], repairs: list[str]) -> Noteboo
     is_current = (content.get("nbformat"), content.get("nbformat_minor")) == (4, 5)
     if "worksheets" in content:
         repairs.append("The notebook was in an older format and was brought up to date.")
-    elif not is_current:
+    elif not is_current and "nbformat" in content:
         repairs.append("The notebook was in another version of the format and was brought up to date.")
     cells = content["cells"]
     if len(cells) > MAX_CELLS:
