@@ -431,6 +431,8 @@ def explain(
         record = told[when]
         score = "by hand" if record["score"] is None else f"{record['score']:g} of {record['max_score']:g} points"
         out.print(f"\n{when}: {score}, {record['status']}")
+        if record["carried"]:
+            out.print(f"  judged again with the worked {' and '.join(record['carried'])}; its own cases:", markup=False)
         for case in record["cases"]:
             mark = "[green]✓[/]" if case["passed"] else "[red]✗[/]"
             out.print(f"  {mark} {case['name']} (weight {case['weight']:g})", highlight=False)
