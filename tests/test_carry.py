@@ -59,6 +59,11 @@ def test_every_earlier_mistake_is_put_right() -> None:
     assert verdict.tasks["multi_head_attention"].score == verdict.tasks["multi_head_attention"].max_score
 
 
+def test_a_mistake_that_it_is_not_built_on_is_not_blamed() -> None:
+    verdict = judged(answered(additive_scores=None, split_heads=WRONG_SPLIT))
+    assert verdict.tasks["multi_head_attention"].carried == ("split_heads",)
+
+
 def test_a_mistake_of_its_own_still_costs_points() -> None:
     wrong = Worked(ATTENTION).answer(tasks_of(ATTENTION)["multi_head_attention"]).replace("return", "return None #")
     verdict = judged(answered(split_heads=WRONG_SPLIT, multi_head_attention=wrong))

@@ -20,7 +20,7 @@ class Retrial:
     """What to do in the second run of a notebook.
 
     Attributes:
-        wanted: the tasks to judge again, each with the earlier tasks that were put right for it.
+        wanted: the tasks to judge again, each with the earlier tasks, put right, that it seems to be built on.
         worked: sources to run behind a check cell, by the cell's position in the student's notebook.
         last: position of the last check cell that matters.
     """
@@ -43,7 +43,9 @@ def plan_retrial(notebook: NotebookNode, assignment: Assignment, verdict: Verdic
             continue
         earlier = [other for other in lost if _is_used(other, cell, notebook, positions, assignment)]
         if earlier and _is_answered(cell, notebook, positions, assignment):
-            wanted[cell.id] = tuple(other.id for other in earlier)
+            reached = _words_reached(cell, notebook, positions, assignment)
+            built_on = [other for other in earlier if any(asked.name in reached for asked in other.asks_for)]
+            wanted[cell.id] = tuple(other.id for other in built_on or earlier)
         lost.append(cell)
     if not wanted:
         return None
@@ -87,6 +89,24 @@ def _is_used(
         cell.cell_type == "code" and i not in own and re.search(rf"\b({names})\b", cell.source)
         for i, cell in enumerate(notebook.cells[: positions[later.id]])
     )
+
+
+_DEFINED = re.compile(r"^\s*(?:def|class)\s+(\w+)|^(\w+)\s*=[^=]", re.MULTILINE)
+
+
+def _words_reached(
+    cell: GradedCell, notebook: NotebookNode, positions: dict[str, int], assignment: Assignment
+) -> set[str]:
+    """The words of an answer and, further back, of every cell that defines one of them: what it seems built on."""
+    own = [positions[name] for name in _answer_ids(cell, assignment) if name in positions]
+    before = [c.source for i, c in enumerate(notebook.cells[: positions[cell.id]]) if _is_code(c) and i not in own]
+    reached: set[str] = set()
+    waiting = [notebook.cells[i].source for i in own]
+    while waiting:
+        words = set(re.findall(r"\w+", waiting.pop())) - reached
+        reached |= words
+        waiting += [source for source in before if words & {name for pair in _DEFINED.findall(source) for name in pair}]
+    return reached
 
 
 def _worked_sources(
