@@ -5,6 +5,7 @@ the largest difference and where it is.
 """
 
 import math
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -254,8 +255,15 @@ def _small(tensor: Tensor) -> str:
     return str((numbers.float().numpy().round(4)) if numbers.is_floating_point() else numbers.numpy())
 
 
+_spelled_out = reprlib.Repr()
+_spelled_out.maxlevel = 2
+_spelled_out.maxlist = _spelled_out.maxtuple = _spelled_out.maxset = _spelled_out.maxdict = 70
+_spelled_out.maxstring = _spelled_out.maxlong = _spelled_out.maxother = 200
+
+
 def _short(value: Any) -> str:
-    text = repr(value)
+    """A value in one line; of a large one only the beginning is spelled out, since that takes time."""
+    text = _spelled_out.repr(value)
     return text if len(text) <= 200 else text[:197] + "…"
 
 

@@ -15,6 +15,9 @@ from autograder.checking.client.wire import Connection, Handle, WireError, decod
 from autograder.checking.client.workbench import Workbench
 
 GRACE_SECONDS = 3.0
+MAX_TASK_BYTES = 256 << 20
+"""All answers to one task together, since they are kept until it is judged."""
+
 MAX_CHANGED = 16
 _FAILURE_KINDS = (
     "missing",
@@ -216,6 +219,7 @@ class ProcessTransport:
         self._connection = connection
         self._kind_of_death = kind_of_death
         self.broken: dict[str, Any] | None = None
+        self._most = connection.received + MAX_TASK_BYTES
 
     def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
         if self.broken:
@@ -224,7 +228,10 @@ class ProcessTransport:
             seconds = request["seconds"]
             limit = None if seconds is None else seconds + GRACE_SECONDS
             self._connection.send({"request": request}, timeout=limit)
-            return self._connection.receive_reply(limit, lambda output: None)
+            reply = self._connection.receive_reply(limit, lambda output: None)
+            if self._connection.received <= self._most:
+                return reply
+            self.broken = _broken("unreadable", f"it is more than {MAX_TASK_BYTES >> 20} MiB in all")
         except TimeoutError:
             self.broken = _broken("timeout", f"{request['seconds']:g}")
         except (EOFError, OSError):

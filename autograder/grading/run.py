@@ -165,6 +165,9 @@ class _Run:
             cell = self.notebook.cells[index]
             if cell.cell_type != "code" or index in self.skipped:
                 continue
+            if time.monotonic() > self.deadline:
+                self.notes.append(f"Cut off after {NOTEBOOK_SECONDS:g} seconds, at cell {index + 1}.")
+                return True
             task_id = self._task_at(cell)
             alive = True
             if task_id is None:
@@ -178,9 +181,6 @@ class _Run:
                 if task_id is None:
                     self.skipped.add(index)
                 return False
-            if time.monotonic() > self.deadline:
-                self.notes.append(f"Cut off after {NOTEBOOK_SECONDS:g} seconds, at cell {index + 1}.")
-                return True
         return True
 
     def _put_right(self, session: Session, sources: Sequence[str]) -> bool:
@@ -206,7 +206,7 @@ class _Run:
             if is_new:
                 self._keep_output(index, output, room)
 
-        limit = min(CELL_SECONDS, self.deadline - time.monotonic())
+        limit = max(0.01, min(CELL_SECONDS, self.deadline - time.monotonic()))
         try:
             session.connection.send({"run": source}, timeout=limit)
             session.connection.receive_reply(limit, keep)

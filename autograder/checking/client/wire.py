@@ -227,10 +227,15 @@ def readable(value: Any) -> str:
 
 
 class Connection:
-    """Frames over a stream socket, each a value; bounded in size and, on the trusted end, in time."""
+    """Frames over a stream socket, each a value; bounded in size and, on the trusted end, in time.
+
+    Attributes:
+        received: bytes of all values that came so far.
+    """
 
     def __init__(self, stream: socket.socket) -> None:
         self.stream = stream
+        self.received = 0
         self._buffer = bytearray()
 
     def send(self, value: Any, timeout: float | None = None) -> None:
@@ -259,6 +264,7 @@ class Connection:
         text_size, body_size = _LENGTHS.unpack(self._read(_LENGTHS.size, deadline))
         if text_size > MAX_TEXT_BYTES or body_size > MAX_TENSOR_BYTES:
             raise WireError("frame too large")
+        self.received += text_size + body_size
         text = self._read(text_size, deadline)
         body = self._read(body_size, deadline)
         try:
