@@ -6,6 +6,9 @@ import re
 import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -400,3 +403,38 @@ def test_a_full_disk_stops_the_run_and_the_next_completes_it(
     }
     assert grades_of(course, "dee")[CHECKED]["auto_score"] == 0
     assert [p for p in course.root.rglob(".*partial*") if p.exists()] == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 40 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("only root can make a small disk to fill")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("kilobytes_left", [0, 100, 400])
+def test_a_disk_that_is_really_full_is_one_sentence_and_nothing_is_lost(
+    course: Course, small_disk: Path, kilobytes_left: int
+) -> None:
+    for student in STUDENTS:
+        judge_otherwise(course, student, CHECKED, 1)
+    hand_in(course, "dee", b"{")
+    course = Course.at(shutil.copytree(course.root, small_disk / "course"))
+    filler = small_disk / "filler"
+    free = shutil.disk_usage(small_disk).free - 1024 * kilobytes_left
+    filler.write_bytes(b"x" * free)
+    command = [sys.executable, "-c", "from autograder.cli import main; main()", "grade", "--json"]
+    full = subprocess.run([*command, "--course", str(course.root)], capture_output=True, text=True, check=False)
+    assert full.returncode == 1
+    assert full.stderr.splitlines()[-1].startswith("The disk is full.")
+    assert "Traceback" not in full.stderr
+    filler.unlink()
+    assert regrade(course).complete
+    assert [grades_of(course, s)[CHECKED]["auto_score"] for s in (*STUDENTS, "dee")] == [1, 1, 1, 0]

@@ -1,6 +1,7 @@
 """Copies of the gradebook and of the secret seed, taken before a regrade changes points that are entered."""
 
 import contextlib
+import errno
 import os
 import shutil
 import sqlite3
@@ -60,4 +61,6 @@ def _copy_database(source: Path, target: Path) -> None:
         ):
             there.backup(copy)
     except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
         raise OSError(f"The gradebook could not be backed up ({error}); nothing was changed.") from error
