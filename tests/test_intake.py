@@ -14,6 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autograder.course import Assignment, Course, nbgrader_metadata, read_notebook
+from autograder.grading.demo import sample_class
+from autograder.grading.grade import grade
 from autograder.grading.intake import Submission, collect
 from autograder.grading.mend import mend
 from autograder.grading.reading import MAX_CELLS, Unreadable
@@ -268,3 +270,67 @@ def test_an_unreadable_file_is_kept_and_counts_as_unanswered(course: Course, ass
     assert "cannot be read" in submission.problem
     assert path.read_bytes() == b"{"
     assert len(read_notebook(submission.path).cells) == len(assignment.release.cells)
+
+
+def reversed_and_merged(cells: Cells) -> None:
+    """All marks gone, answers merged with their checks, and the whole from the end to the beginning."""
+    for i in range(len(cells) - 1, 0, -1):
+        if cells[i]["source"].startswith("check(") and cells[i - 1]["cell_type"] == "code":
+            cells[i - 1]["source"] += "\n\n" + cells.pop(i)["source"]
+    strip_all(cells)
+    cells.reverse()
+
+
+def at_the_end(cells: Cells) -> None:
+    """All answers in new cells at the end of the notebook, the last first; their own cells are stubs."""
+    answers = [c for c in cells if c["metadata"].get("nbgrader", {}).get("solution") and c["cell_type"] == "code"]
+    for number, cell in enumerate(reversed(answers)):
+        cells.append({**deepcopy(cell), "id": f"mine-{number}", "metadata": {}})
+        cell["source"] = "raise NotImplementedError()"
+
+
+def halved_and_swapped(cells: Cells) -> None:
+    """Each answer cut in two in the middle of its body, and with the id and the metadata of the next answer."""
+    answers = [c for c in cells if c["metadata"].get("nbgrader", {}).get("solution") and c["cell_type"] == "code"]
+    marks = [(c["id"], c["metadata"]) for c in answers]
+    for cell, (identity, metadata) in zip(answers, [*marks[1:], marks[0]], strict=True):
+        cell.update(id=identity, metadata=metadata)
+        lines = cell["source"].splitlines(keepends=True)
+        cut = next(i for i in range(len(lines) - 1, 0, -1) if lines[i].startswith("    ") and lines[i].strip())
+        cells.insert(cells.index(cell) + 1, {**deepcopy(cell), "id": f"{identity}-2", "source": "".join(lines[cut:])})
+        cell["source"] = "".join(lines[:cut])
+
+
+def one_script(cells: Cells) -> str:
+    """The code alone, as a script without marks."""
+    return "\n\n\n".join(c["source"] for c in cells if c["cell_type"] == "code" and "check(" not in c["source"])
+
+
+def unfounded_claims(cells: Cells) -> None:
+    """Nothing answered, and metadata that promises points."""
+    for cell in cells:
+        about = cell["metadata"].setdefault("nbgrader", {})
+        about.update(points=1000, grade=True, locked=False, solution=False)
+        cell["source"] = cell["source"].replace("check(", "print(")
+    cells.append({**deepcopy(cells[-1]), "id": "bonus", "metadata": {"nbgrader": {"grade_id": "bonus", "points": 9}}})
+
+
+def test_tangled_submissions_get_the_points_of_their_answers(course: Course, assignment: Assignment) -> None:
+    """Graded to the end: who answered everything gets everything, however it lies about; a claim gets nothing."""
+    perfect = json.loads(next(iter(sample_class(assignment)[0].files.values())))
+    for cell in perfect["cells"]:
+        cell["source"] = "".join(cell["source"])
+    for student, damage in {"ann": reversed_and_merged, "bob": at_the_end, "cora": halved_and_swapped}.items():
+        content = deepcopy(perfect)
+        damage(content["cells"])
+        hand_in(course, student, json.dumps(content).encode("utf-16"))
+    hand_in(course, "dan", one_script(perfect["cells"]).encode(), "attention.py")
+    claims = json.loads(nbformat.writes(assignment.release, split_lines=False))
+    unfounded_claims(claims["cells"])
+    hand_in(course, "eve", json.dumps(claims).encode())
+    reports = {report["student"]: report for report in grade(course, [assignment]).reports}
+    for student in ("ann", "bob", "cora", "dan"):
+        report = reports[student]
+        assert report["score"] == report["max_score"], (student, report["tasks"], report["repairs"])
+    assert reports["eve"]["score"] == 0
+    assert "Points or flags" in " ".join(reports["eve"]["repairs"])
