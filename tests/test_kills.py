@@ -141,9 +141,8 @@ def test_runs_killed_at_random_moments_lose_double_and_change_nothing(handed_in:
         to_the_end(course) if classes == 1 else None
         assert digests(course) == again
         shutil.rmtree(course.root)
-    print(
-        f"{kills} kills in {classes} classes, {unfinished} of them before all verdicts were made; {seconds:.1f} s a run"
-    )
+        told = f"{kills} kills in {classes} classes, {unfinished} before all was judged; {seconds:.0f} s a run"
+        print(told, flush=True)
 
 
 def assert_nobody_is_left(session: int) -> None:
