@@ -60,7 +60,7 @@ class Worked:
 
     def _answer_index(self, task: Task) -> int:
         for index in self.graded(task).answers:
-            if task.asks in _defined(self._source(index)):
+            if task.asks in names_defined(self._source(index)):
                 return index
         raise TaskError(f"No solution cell of the task {task.id!r} defines {task.asks}.")
 
@@ -75,12 +75,12 @@ class Worked:
         graded = self.graded(task)
         code = [i for i, c in enumerate(self.assignment.solution.cells[: graded.index]) if c.cell_type == "code"]
         needed: set[int] = set(graded.answers)
-        wanted = _used(answer).union(*(_used(self._source(i)) for i in needed))
+        wanted = names_used(answer).union(*(names_used(self._source(i)) for i in needed))
         for index in reversed(code):
             source = self._source(index)
-            if index in needed or (_defined(source) & wanted and not _calls_ours(source)):
+            if index in needed or (names_defined(source) & wanted and not _calls_ours(source)):
                 needed.add(index)
-                wanted |= _used(source)
+                wanted |= names_used(source)
         return sorted(i for i in needed if self.assignment.solution.cells[i].cell_type == "code"), wanted
 
 
@@ -115,7 +115,7 @@ def _without_imports_but(wanted: set[str], source: str) -> ast.Module:
     return cell
 
 
-def _defined(source: str) -> set[str]:
+def names_defined(source: str) -> set[str]:
     """Names that a cell binds at its top level."""
     found: set[str] = set()
     for node in ast.parse(source).body:
@@ -128,7 +128,7 @@ def _defined(source: str) -> set[str]:
     return found
 
 
-def _used(source: str) -> set[str]:
+def names_used(source: str) -> set[str]:
     """Names that a cell takes from the notebook: those that it, or a function in it, reads and does not bind itself."""
     found: set[str] = set()
 

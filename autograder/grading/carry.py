@@ -5,6 +5,7 @@ put right by the instructor's worked answer, run behind that task's check cell, 
 The later task keeps the better points. Nothing else is kept of the second run, since the solutions are in its memory.
 """
 
+import contextlib
 import re
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,7 @@ from nbformat import NotebookNode
 
 from autograder.checking.card import say_carried
 from autograder.checking.verdict import Status, TaskVerdict, Verdict
+from autograder.checking.worked import names_defined, names_used
 from autograder.course import Assignment, GradedCell, graded_cells, nbgrader_metadata
 
 
@@ -43,7 +45,7 @@ def plan_retrial(notebook: NotebookNode, assignment: Assignment, verdict: Verdic
             continue
         earlier = [other for other in lost if _is_used(other, cell, notebook, positions, assignment)]
         if earlier and _is_answered(cell, notebook, positions, assignment):
-            reached = _words_reached(cell, notebook, positions, assignment)
+            reached = _names_reached(cell, notebook, positions, assignment)
             built_on = [other for other in earlier if any(asked.name in reached for asked in other.asks_for)]
             wanted[cell.id] = tuple(other.id for other in built_on or earlier)
         lost.append(cell)
@@ -91,22 +93,30 @@ def _is_used(
     )
 
 
-_DEFINED = re.compile(r"^\s*(?:def|class)\s+(\w+)|^(\w+)\s*=[^=]", re.MULTILINE)
+_UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
-def _words_reached(
+def _names_reached(
     cell: GradedCell, notebook: NotebookNode, positions: dict[str, int], assignment: Assignment
 ) -> set[str]:
-    """The words of an answer and, further back, of every cell that defines one of them: what it seems built on."""
+    """The names that an answer uses and, further back, those that every cell uses which defines one of them."""
     own = [positions[name] for name in _answer_ids(cell, assignment) if name in positions]
     before = [c.source for i, c in enumerate(notebook.cells[: positions[cell.id]]) if _is_code(c) and i not in own]
     reached: set[str] = set()
     waiting = [notebook.cells[i].source for i in own]
     while waiting:
-        words = set(re.findall(r"\w+", waiting.pop())) - reached
-        reached |= words
-        waiting += [source for source in before if words & {name for pair in _DEFINED.findall(source) for name in pair}]
+        with contextlib.suppress(*_UNREADABLE):  # of a cell that does not run nothing is known
+            names = names_used(waiting.pop()) - reached
+            reached |= names
+            waiting += [source for source in before if names & _names_defined(source)]
     return reached
+
+
+def _names_defined(source: str) -> set[str]:
+    try:
+        return names_defined(source)
+    except _UNREADABLE:
+        return set()
 
 
 def _worked_sources(
