@@ -236,6 +236,8 @@ def test_a_cluster_that_is_not_there_is_said_to_be_so(monkeypatch: pytest.Monkey
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
     with pytest.raises(ClusterError, match=r"No Dask scheduler answers at .* Start one"):
         DaskCrew(f"tcp://127.0.0.1:{free_port()}")
+    with pytest.raises(ClusterError, match=r"nowhere is no address of a Dask scheduler, such as tcp://"):
+        DaskCrew("nowhere")
 
 
 def test_a_cluster_without_workers_is_said_to_have_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

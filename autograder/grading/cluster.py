@@ -11,6 +11,7 @@ The course's secret seed goes to the workers with the work. Where others share t
 
 import contextlib
 import logging
+import re
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -29,7 +30,7 @@ try:
 except ModuleNotFoundError as missing:
     raise ImportError("A cluster needs dask.distributed: pip install '.[cluster]'.") from missing
 
-CONNECT_SECONDS = 10
+CONNECT_SECONDS = 8
 WORKER_SECONDS = 20
 REPLACEMENT_SECONDS = 60
 """So long a cluster may be without workers: at the start, and when the last one is lost."""
@@ -79,6 +80,8 @@ class DaskCrew:
     def __init__(self, address: str) -> None:
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is said once, by us
         self.address = address
+        if not re.fullmatch(r"(tcp|tls|ws|wss)://.+:\d+", address):
+            raise ClusterError(f"{address} is no address of a Dask scheduler, such as tcp://10.0.0.5:8786.")
         try:
             self._client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
