@@ -20,6 +20,11 @@ class Attack:
     prints: str = ""
     says: str = ""
 
+    @property
+    def is_endless(self) -> bool:
+        """Whether nothing but the time limit ends it."""
+        return "did not finish" in self.says
+
 
 CALL = """
 import ctypes, os
@@ -43,6 +48,8 @@ stream = next(o.stream for o in gc.get_objects() if isinstance(o, wires.Connecti
 def frame(text, body=b''):
     text = text if isinstance(text, bytes) else json.dumps(text).encode()
     stream.sendall(struct.pack('<II', len(text), len(body)) + text + body)
+def d(**kinds): return {'dict': [[k, v] for k, v in kinds.items()]}
+array = {'array': {'tensor': ['int8', [2], 'cpu']}}
 """
 CLAIMS = "'value': True, 'score': 100.0, 'status': 'passed', 'passed': True, 'weight': 1.0"
 IN_THE_WAY = "def causal_mask(T):\n    {}\n    return torch.zeros(T, T, dtype=torch.bool)"
@@ -125,6 +132,16 @@ RESOURCES = [
     Attack("shared memory",
            "import mmap\nkept = []\nfor _ in range(48):\n    m = mmap.mmap(-1, 128 << 20)\n    m[::4096] = b'x' * (len(m) // 4096)\n    kept.append(m)",
            says=r"more memory than|Cannot allocate|MemoryError"),
+    Attack("shared memory that was let go", TRY + "import mmap\ndef hide():\n    m = mmap.mmap(-1, 1 << 20)\n    m[:] = b'x' * len(m)\n"
+           "    m.madvise(mmap.MADV_DONTNEED)\n    return 'kept', m[0]\nprint(attempt(hide))", r"OSError.*Cannot allocate memory"),
+    Attack("shared memory of a device", TRY + "import mmap\ndef hide():\n    with open('/dev/zero', 'r+b', 0) as f: return mmap.mmap(f.fileno(), 1 << 20)\n"
+           "print(attempt(hide))", r"OSError.*No such device"),
+    Attack("memory of sockets",
+           "import os, socket, time\nfor _ in range(20):\n    if os.fork() == 0:\n        kept = []\n        try:\n            while True:\n"
+           "                kept += socket.socketpair()\n                kept[-1].setblocking(False)\n"
+           "                try:\n                    while True: kept[-1].send(bytes(65536))\n                except BlockingIOError: pass\n"
+           "        except OSError: time.sleep(5); os._exit(0)\ntime.sleep(1)\nprint('as much as there is')",
+           r"as much as there is|more memory than|unavailable"),
     Attack("memory of many processes",
            "import os, time\nfor _ in range(20):\n    if os.fork() == 0:\n        kept = os.urandom(1) * (200 << 20)\n        time.sleep(20); os._exit(0)\n"
            "time.sleep(20)", says="more memory than"),
@@ -171,6 +188,13 @@ KILLING = [
     Attack("kill everybody", "import os, signal\nos.kill(-1, signal.SIGKILL)\nprint('still here')", r"still here|No such process"),
     Attack("kill the parent",
            TRY + "import os\nfor pid in (os.getppid(), 1, 2, 3):\n    print(attempt(lambda: os.kill(pid, 9) if pid else None))"),
+    Attack("kill the group, the supervisor in it",
+           "import os, time\nif os.fork() == 0:\n    time.sleep(.2)\n    os.kill(0, 9)\n    os._exit(0)\ntry: os.setsid()\nexcept OSError as error: print(error)\n"
+           "time.sleep(.6)\nif os.fork() == 0:\n    while True: time.sleep(.01)\nprint('I live on')", r"not permitted\s+I live on"),
+    Attack("stop the supervisor",
+           "import os, signal, time\nif os.fork() == 0:\n    os.kill(0, signal.SIGSTOP)\n    os._exit(0)\ntime.sleep(.3)\n"
+           "kept = bytearray(os.urandom(1)) * (450 << 20)\nif os.fork() == 0:\n    kept[::4096] = b'x' * (len(kept) // 4096)\n    time.sleep(20)\ntime.sleep(20)",
+           says="more memory than"),
     Attack("exit", "import os\nos._exit(0)", says="ended the notebook's process"),
     Attack("exit in the answer", "import os\n" + IN_THE_WAY.format("os._exit(0)"), says="process ended"),
     Attack("segmentation fault", "import ctypes\nctypes.string_at(0)", says="ended the notebook's process"),
@@ -201,6 +225,14 @@ PATCHING = [
     Attack("the time limit", "from autograder.checking.client import workbench\nimport contextlib\n"
            "workbench.time_limit = lambda seconds: contextlib.nullcontext()\n" + IN_THE_WAY.format("while True: pass"),
            says="did not finish within"),
+    Attack("the modules below",
+           "import inspect, json, signal, socket, struct, traceback\nfor module in (inspect, json, signal, struct, traceback):\n"
+           "    for name in [n for n in dir(module) if not n.startswith('_') and callable(getattr(module, n))]:\n"
+           "        try: setattr(module, name, lambda *a, **k: True)\n        except (AttributeError, TypeError): pass",
+           says="ended|sent|did not finish"),
+    Attack("the reader of requests", WIRE + "seen = []\nread = wires.Connection.receive\n"
+           "def spy(self, *a):\n    message = read(self, *a)\n    seen.append(str(message))\n    return message\nwires.Connection.receive = spy\n"
+           + IN_THE_WAY.format("raise ValueError('expected' in ''.join(seen) or 'weight' in ''.join(seen))"), says="raised ValueError: False"),
     Attack("torch functions",
            "torch.Tensor.numpy = torch.Tensor.contiguous = lambda self, *a: torch.ones(3, 3)\n"
            "torch.Tensor.shape = property(lambda self: (5, 5))\n" + IN_THE_WAY.format("pass")),
@@ -217,6 +249,13 @@ LYING = [
     Attack("an array of objects", "import numpy as np\n" + IN_THE_WAY.format("return np.array([object()], dtype=object)")),
     Attack("a pickle that calls",
            "import os\nclass Reduce:\n    def __reduce__(self): return os.system, ('touch /tmp/pickled',)\n" + IN_THE_WAY.format("return Reduce()")),
+    Attack("a tensor that changes while it is looked at",
+           "import threading\nshown = torch.zeros(64, 64)\ndef turn():\n    while True: shown.random_()\n"
+           "threading.Thread(target=turn, daemon=True).start()\n" + IN_THE_WAY.format("return torch.triu(shown[:T, :T] > .5, 1)")),
+    Attack("a list that makes itself longer", "class Endless(list):\n    def __iter__(self):\n        while True: yield 1\n"
+           + IN_THE_WAY.format("return Endless()"), says="did not finish|memory|too"),
+    Attack("halves of characters", r"print('\ud800 <b>', '\udfff' * 10)" "\n" + IN_THE_WAY.format(r"return {'\ud800': '\ud800'}"),
+           says="result is a dict"),
     Attack("a class that pretends", "class M:\n    __class__ = torch.Tensor\n    shape = (5, 5)\n    dtype = torch.bool\n" + IN_THE_WAY.format("return M()")),
     Attack("a number that is not one", IN_THE_WAY.format("return torch.full((T, T), float('nan'))"), says="NaN|bool|dtype"),
     Attack("text with everything in it", IN_THE_WAY.format(r"raise ValueError('<script>alert(1)</script>\x00\x1b[2J\ud800' * 100)")),
@@ -239,6 +278,17 @@ FORGED = [
     Attack("outputs that are no outputs",
            WIRE + "for x in (1, 'x', None, {'list': [1]}, {'dict': [['output_type', 'stream'], ['text', {'list': [1]}]]}):\n"
            "    frame({'dict': [['output', x]]})"),
+    Attack("arrays for texts",
+           WIRE + "for x in (d(output_type=array), d(output_type='stream', name=array, text=array), d(output_type='error', ename=array, evalue=array),\n"
+           "          d(output_type='display_data', data=d(**{'text/plain': array}))):\n    frame(d(output=x), bytes(2 * json.dumps(x).count('array')))\nprint('sent')",
+           r"sent"),
+    Attack("an array for a failure", WIRE + IN_THE_WAY.format("frame(d(reply=d(failure=d(kind=array))), bytes(2))"), says="raised"),
+    Attack("a thousand names of arguments",
+           WIRE + IN_THE_WAY.format("frame(d(reply=d(value=None, changed={'list': ['<b>' * 30] * 100_000})))"), says="in place"),
+    Attack("a hundred thousand tensors",
+           WIRE + IN_THE_WAY.format("frame(d(reply=d(value={'tuple': [{'tensor': ['bool', [], 'cpu']}] * 190_000}, changed={'list': []})), bytes(190_000))"),
+           says="too many tensors"),
+    Attack("a thousand outputs ahead", WIRE + IN_THE_WAY.format("[frame(d(output=d(output_type='stream', text='x'))) for _ in range(1000)]")),
     Attack("HTML in every field",
            WIRE + "h = '<script>alert(1)</script>'\nfor kind in ('stream', 'error', 'display_data', 'execute_result', h):\n"
            "    frame({'dict': [['output', {'dict': [[k, h] for k in ('name', 'text', 'ename', 'evalue', 'metadata')] + [['output_type', kind],"

@@ -3,6 +3,7 @@
 What each of them tries stands in ``attacks.py``.
 """
 
+import json
 import os
 import re
 import socket
@@ -29,8 +30,8 @@ from autograder.checking.verdict import Verdict
 from autograder.checking.worked import Worked
 from autograder.course import Course, nbgrader_metadata
 from autograder.grading import run
-from autograder.grading.run import judge_notebook
-from autograder.grading.sandbox import PACKAGE, Limits, Sandbox
+from autograder.grading.run import SHOWN, judge_notebook
+from autograder.grading.sandbox import PACKAGE, UNSAFE, Limits, NoSandbox, Sandbox, demand_sandbox
 
 pytestmark = pytest.mark.skipif(os.environ.get("WIC_SKIP_SANDBOX") == "1", reason="there is no sandbox here")
 
@@ -38,6 +39,23 @@ ATTENTION = Course.at(ROOT).assignment(ASSIGNMENT)
 MERGE = "def merge_heads(x):\n    return x.transpose(1, 2).flatten(2)"
 MASK = "def causal_mask(T):\n    return torch.ones(T, T, dtype=torch.bool).tril()"
 SEED = b"red" * 11
+MOST_BYTES_OF_A_VERDICT = 3_000_000
+MOST_GROWTH = 300 << 20
+HARMLESS_AND_TOLD = (
+    "tcp",
+    "udp",
+    "netlink",
+    "abstract socket to the outside",
+    "another program",
+    "references by any path",
+    "other processes",
+    "memory without a name",
+    "shared memory that was let go",
+    "shared memory of a device",
+    "typing into the terminal",
+)
+"""Attacks that do no harm if they work, and say so."""
+
 PLACES = f"PACKAGE, ROOT = {str(PACKAGE)!r}, {str(ROOT)!r}"
 
 
@@ -57,24 +75,44 @@ def points(verdict: Verdict) -> dict[str, float | None]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def tight_limits() -> Iterator[None]:
-    """One sandbox for all attacks, so that each meets what the others left; with little time and memory."""
+def one_small_sandbox() -> Iterator[None]:
+    """One sandbox for all attacks, so that each meets what the others left; it has little memory and much time."""
+    try:
+        demand_sandbox()
+    except NoSandbox as error:
+        pytest.skip(str(error))
     with pytest.MonkeyPatch.context() as patch:
         run.close_sandboxes()
         patch.setenv("RED_TEAM_SECRET", "seen")
         patch.setattr(run, "Sandbox", partial(Sandbox, limits=Limits(memory=500 << 20)))
-        patch.setattr(run, "CELL_SECONDS", 2.0)
-        hasty = {name: replace(task, seconds=1.0) for name, task in tasks_of(ATTENTION).items()}
-        patch.setattr(run, "tasks_of", lambda assignment: hasty)
-        patch.setattr(student, "GRACE_SECONDS", 1.0)
         patch.setattr(run, "MAX_RESTARTS", 2)
+        _set_time(patch, cell=120.0, call=60.0)
         yield
     run.close_sandboxes()
+
+
+def _set_time(patch: pytest.MonkeyPatch, cell: float, call: float) -> None:
+    """How long a cell and the call of an answer may take: long, unless it is bound to take all of it."""
+    tasks = {name: replace(task, seconds=call) for name, task in tasks_of(ATTENTION).items()}
+    patch.setattr(run, "CELL_SECONDS", cell)
+    patch.setattr(run, "tasks_of", lambda assignment: tasks)
+    patch.setattr(student, "GRACE_SECONDS", call)
 
 
 @pytest.fixture(scope="module")
 def without_attack() -> dict[str, float | None]:
     return points(judged(MERGE))
+
+
+@pytest.fixture(scope="module")
+def memory_at_first(without_attack: dict[str, float | None]) -> list[int]:
+    return memory()
+
+
+def memory() -> list[int]:
+    """Bytes of this worker and of its preloaded process."""
+    inside = psutil.Process(run._sandboxes[True]._process.pid).children(recursive=True)
+    return [process.memory_info().rss for process in (psutil.Process(), inside[-1])]
 
 
 @pytest.fixture(scope="module")
@@ -103,22 +141,37 @@ def processes_of_the_sandbox() -> int:
     return len(psutil.Process(sandbox._process.pid).children(recursive=True))
 
 
-@pytest.mark.parametrize("attack", ATTACKS, ids=[attack.name for attack in ATTACKS])
-def test_an_attack_gains_nothing_and_leaves_nothing(
-    attack: Attack, without_attack: dict[str, float | None], listener: socket.socket
-) -> None:
-    quiet = processes_of_the_sandbox()
-    verdict = judged(MERGE, f"{PLACES}\n{attack.code}")
-    for name, score in points(verdict).items():
-        assert score is not None, verdict.tasks[name]
-        assert score <= (without_attack[name] or 0), (name, verdict.tasks[name])
-    put_out = "".join(
+def attacked(attack: Attack) -> Verdict:
+    with pytest.MonkeyPatch.context() as patch:
+        if attack.is_endless:
+            _set_time(patch, cell=2.0, call=1.0)
+        return judged(MERGE, f"{PLACES}\n{attack.code}")
+
+
+def put_out_by(verdict: Verdict) -> str:
+    """All that the cell with the attack put out."""
+    return "".join(
         str(output.get("text", "")) + str(output.get("evalue", "")) + str(output.get("data", ""))
         for output in verdict.outputs.get(2, ())
     )
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=[attack.name for attack in ATTACKS])
+def test_an_attack_gains_nothing_and_leaves_nothing(
+    attack: Attack, without_attack: dict[str, float | None], memory_at_first: list[int], listener: socket.socket
+) -> None:
+    quiet = processes_of_the_sandbox()
+    verdict = attacked(attack)
+    for name, score in points(verdict).items():
+        assert score is not None, verdict.tasks[name]
+        assert score <= (without_attack[name] or 0), (name, verdict.tasks[name])
+    put_out = put_out_by(verdict)
     assert re.search(attack.prints, put_out, re.MULTILINE), put_out
     told = " ".join([*verdict.notes, *(task.message for task in verdict.tasks.values()), put_out])
     assert re.search(attack.says, told), (verdict.notes, {n: t.message for n, t in verdict.tasks.items()})
+    kinds = {kind for outputs in verdict.outputs.values() for output in outputs for kind in output.get("data", ())}
+    assert kinds <= set(SHOWN)
+    assert len(json.dumps(verdict.to_json(), ensure_ascii=False).encode("utf-8")) < MOST_BYTES_OF_A_VERDICT
     with pytest.raises(BlockingIOError):
         listener.accept()
     assert left_on_the_host() == []
@@ -127,6 +180,43 @@ def test_an_attack_gains_nothing_and_leaves_nothing(
     assert points(innocent) == {"causal_mask": 6.0, "merge_heads": without_attack["merge_heads"]}
     assert innocent.outputs[3][0]["text"].startswith("['profile_default']")
     assert not innocent.notes
+
+
+def test_the_attacks_left_no_weight_behind(memory_at_first: list[int]) -> None:
+    grown = [now - first for now, first in zip(memory(), memory_at_first, strict=True)]
+    assert max(grown) < MOST_GROWTH, grown
+
+
+def test_the_same_attacks_work_where_there_is_no_sandbox(
+    monkeypatch: pytest.MonkeyPatch, listener: socket.socket
+) -> None:
+    """Which shows that it is the sandbox that stops them, and not a mistake in the attack."""
+    monkeypatch.setenv(UNSAFE, "1")
+    for attack in (attack for attack in ATTACKS if attack.name in HARMLESS_AND_TOLD):
+        put_out = put_out_by(attacked(attack))
+        assert put_out, attack.name
+        assert not re.search(attack.prints, put_out, re.MULTILINE), (attack.name, put_out)
+    assert listener.accept()
+
+
+def test_answers_that_are_large_together_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(student, "MAX_TASK_BYTES", 1 << 20)
+    verdict = judged("def merge_heads(x):\n    return torch.ones(200_000)")
+    assert "more than 1 MiB in all" in verdict.tasks["merge_heads"].message
+    assert verdict.tasks["merge_heads"].score == 0
+
+
+def test_time_that_runs_out_while_a_cell_hangs_is_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "CELL_SECONDS", 1.0)
+    monkeypatch.setattr(run, "NOTEBOOK_SECONDS", 1.5)
+    verdict = judged("while True: pass", "while True:  pass", MERGE)
+    assert "Cut off after 1.5 seconds" in verdict.notes[-1]
+    assert verdict.tasks["merge_heads"].score == 0
+
+
+def test_a_process_that_ends_again_and_again_is_left_alone() -> None:
+    verdict = judged(*[f"import os\nos._exit({i})" for i in range(6)], MERGE)
+    assert verdict.notes[-1] == "The notebook ended its process 3 times; the rest of it was not run."
 
 
 def test_there_are_at_least_forty_attacks_with_names_of_their_own() -> None:
@@ -175,3 +265,12 @@ def test_a_worked_answer_of_the_second_run_cannot_be_carried_off() -> None:
     assert line not in str(verdict.to_json())
     look = "import glob\nprint(glob.glob('/tmp/l*') + glob.glob('/dev/shm/*'))"
     assert judged(look).outputs[1][0]["text"].strip() == "[]"
+
+
+def test_the_sandbox_ends_with_all_that_was_in_it(without_attack: dict[str, float | None]) -> None:
+    sandbox = run._sandboxes[True]
+    folder, process = sandbox._folder, psutil.Process(sandbox._process.pid)
+    inside = [process, *process.children(recursive=True)]
+    run.close_sandboxes()
+    assert not psutil.wait_procs(inside, timeout=10)[1]
+    assert not folder.exists()

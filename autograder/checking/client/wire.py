@@ -20,6 +20,7 @@ import torch
 
 MAX_DEPTH = 24
 MAX_NODES = 200_000
+MAX_TENSORS = 10_000
 MAX_TEXT_BYTES = 16 << 20
 MAX_TENSOR_BYTES = 256 << 20
 MAX_AXES = 16
@@ -125,6 +126,7 @@ class _Decoder:
         self.body = memoryview(body)
         self.position = 0
         self.nodes = 0
+        self.tensors = 0
 
     def decode(self, tree: Any, depth: int) -> Any:
         self.nodes += 1
@@ -161,6 +163,9 @@ class _Decoder:
         return Handle(number, readable(type_name))
 
     def _tensor(self, content: Any, depth: int) -> torch.Tensor:
+        self.tensors += 1
+        if self.tensors > MAX_TENSORS:
+            raise WireError("too many tensors")
         name, shape, device = content
         if type(name) is not str or name not in _DTYPES or type(device) is not str or len(device) > 20:
             raise WireError("unknown kind of tensor")
