@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-import nbformat
-from nbformat import NotebookNode
 from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
+
+from autograder.notebooks import NotebookNode, nbformat
 
 _EFFORT = re.compile(r"(\d+) minutes?\s*·\s*difficulty\s*(●+)")
 
