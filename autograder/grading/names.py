@@ -22,7 +22,8 @@ _PLATFORMS = tuple(
     )
 )
 _NOISE = re.compile(
-    r"\(\d+\)|\b(?:copy of|kopie von|copie de|copy|final|submission|resubmission|solution|late|v\d+)(?=[\W_]|$)"
+    r"\(\d+\)|(?<![^\W_])(?:copy of|kopie von|copie de|copy|final|submission|resubmission|solution|late|v\d+)"
+    r"(?=[\W_]|$)"
     r"|(?:\.(?:ipynb|json|txt|gz|py|md|zip|tar|tgz|bz2|xz))+$",
     re.IGNORECASE,
 )
@@ -81,12 +82,13 @@ def _of_folder(name: str) -> Whose | None:
 def _of_file(name: str, assignments: list[Assignment]) -> Whose | None:
     """The student in a file's name: what is left of it without the assignment's and without words such as copy."""
     given = platform_name(name)
-    if given is not None:
+    known_names = {n.casefold() for a in assignments for n in (a.name, a.notebook_name)}
+    if given is not None and given.called.casefold() not in known_names:
         return given
     rest = _NOISE.sub(" ", name)
     for known in sorted({n for a in assignments for n in (a.name, a.notebook_name)}, key=len, reverse=True):
         rest = re.sub(rf"(?<![^\W_]){re.escape(known)}(?![^\W\d_])", " ", rest, flags=re.IGNORECASE)
-    rest = _NOISE.sub(" ", rest).strip(" _-.")
+    rest = re.sub(r"(?<=[ _-])[ _-]+", "", _NOISE.sub(" ", rest)).strip(" _-.")
     return _safe(rest) if rest else None
 
 

@@ -10,10 +10,6 @@ from functools import lru_cache
 _MAGIC = re.compile(r"^([ \t]*)(?:%%?|!|\?)[^\n]*$", re.MULTILINE)
 _DEFINITION = re.compile(r"^(?:async +)?(?:def|class) +(\w+)", re.MULTILINE)
 _FENCE = re.compile(r"\A\s*```\w*\n(.*?)\n?```\s*\Z", re.DOTALL)
-_CONFLICT = re.compile(
-    r"^<{7}[^\n]*\n(?P<ours>.*?)(?:^\|{7}[^\n]*\n.*?)?^={7}[^\n]*\n(?P<theirs>.*?)^>{7}[^\n]*(?:\n|\Z)",
-    re.MULTILINE | re.DOTALL,
-)
 
 
 @dataclass(frozen=True)
@@ -36,9 +32,24 @@ def code_of(text: str) -> str:
 
 def sides(text: str) -> tuple[str, str] | None:
     """A text with the marks of a merge conflict as each of the two sides has it; None if it has no such marks."""
-    if not _CONFLICT.search(text):
-        return None
-    return _CONFLICT.sub(lambda m: m["ours"], text), _CONFLICT.sub(lambda m: m["theirs"], text)
+    ours: list[str] = []
+    theirs: list[str] = []
+    both, neither = (ours, theirs), ()
+    into: tuple[list[str], ...] = both
+    found = False
+    for line in text.splitlines(keepends=True):
+        if line.startswith("<" * 7) and into is both:
+            into, found = (ours,), True
+        elif line.startswith("|" * 7) and into is not both:
+            into = neither
+        elif line.startswith("=" * 7) and into is not both:
+            into = (theirs,)
+        elif line.startswith(">" * 7) and into is not both:
+            into = both
+        else:
+            for side in into:
+                side.append(line)
+    return ("".join(ours), "".join(theirs)) if found and into is both else None
 
 
 def parses(source: str) -> bool:
