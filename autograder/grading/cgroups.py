@@ -1,4 +1,4 @@
-"""A control group for each sandbox, where this machine lets us have one: the kernel's own limit on memory and tasks.
+"""A control group for each sandbox, where this machine lets us have one: the kernel's own limits.
 
 Both layouts are known (cgroups(7)): version 2, one tree, and version 1, a tree for each controller. Without one, the
 limits of each process and the supervisor's watch over all of them hold (see ``checking/client/confine.py``).
@@ -11,6 +11,9 @@ import time
 from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
+PREFIX = "words-in-context-"
+ONE_CORE = 100_000
+"""Microseconds of processor time in each tenth of a second: a notebook with many processes slows no other worker."""
 _numbers = itertools.count()
 
 
@@ -54,9 +57,10 @@ def make_control_group(memory: int, tasks: int) -> ControlGroup | None:
         memory: bytes for everything in the group.
         tasks: processes and threads in it.
     """
-    name = f"words-in-context-{os.getpid()}-{next(_numbers)}"
+    name = f"{PREFIX}{os.getpid()}-{next(_numbers)}"
     made: list[Path] = []
     for own in _own_groups():
+        _remove_left_ones(own)
         folder = own / name
         try:
             folder.mkdir()
@@ -70,8 +74,17 @@ def make_control_group(memory: int, tasks: int) -> ControlGroup | None:
     return ControlGroup(made) if made else None
 
 
+def _remove_left_ones(own: Path) -> None:
+    """Remove the groups of graders that were killed; one that still holds a process stays."""
+    for folder in own.glob(f"{PREFIX}*"):
+        grader = folder.name.removeprefix(PREFIX).split("-")[0]
+        if not Path("/proc", grader).exists():
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
 def _own_groups() -> list[Path]:
-    """This process's groups that could limit memory or tasks."""
+    """This process's groups that could limit memory, tasks or processor time."""
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -81,7 +94,7 @@ def _own_groups() -> list[Path]:
         _, controllers, path = line.split(":", 2)
         if not controllers:
             found.append(ROOT / path.lstrip("/"))
-        for controller in {"memory", "pids"} & set(controllers.split(",")):
+        for controller in {"memory", "pids", "cpu"} & set(controllers.split(",")):
             found.append(ROOT / controller / path.lstrip("/"))
     return [folder for folder in found if folder.is_dir()]
 
@@ -95,6 +108,8 @@ def _limit(folder: Path, memory: int, tasks: int) -> bool:
         _write(folder / "memory.swap.max", 0)
         _write(folder / "memory.oom.group", 0)
     limited |= _write(folder / "pids.max", tasks)
+    for name in ("cpu.max", "cpu.cfs_quota_us"):
+        limited |= _write(folder / name, ONE_CORE)
     return limited
 
 
