@@ -13,11 +13,12 @@ from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 
+import nbformat
 import psutil
 import pytest
 import torch
 from attacks import ATTACKS, Attack
-from conftest import ASSIGNMENT, ROOT
+from conftest import ASSIGNMENT, ROOT, hand_in
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
@@ -28,8 +29,10 @@ from autograder.checking.student import LocalTransport
 from autograder.checking.tasks import tasks_of
 from autograder.checking.verdict import Verdict
 from autograder.checking.worked import Worked
-from autograder.course import Course, nbgrader_metadata
+from autograder.course import Assignment, Course, nbgrader_metadata
 from autograder.grading import run
+from autograder.grading.demo import sample_class
+from autograder.grading.grade import grade
 from autograder.grading.run import SHOWN, judge_notebook
 from autograder.grading.sandbox import PACKAGE, UNSAFE, Limits, NoSandbox, Sandbox, demand_sandbox
 
@@ -39,6 +42,8 @@ ATTENTION = Course.at(ROOT).assignment(ASSIGNMENT)
 MERGE = "def merge_heads(x):\n    return x.transpose(1, 2).flatten(2)"
 MASK = "def causal_mask(T):\n    return torch.ones(T, T, dtype=torch.bool).tril()"
 SEED = b"red" * 11
+CHECKED, WRITTEN = "causal_mask", "permutation_why"
+ALL_THE_WAY = ("halves of characters", "HTML in every field", "an exception named in HTML", "arrays for texts", "exit")
 MOST_BYTES_OF_A_VERDICT = 3_000_000
 MOST_GROWTH = 300 << 20
 HARMLESS_AND_TOLD = (
@@ -265,6 +270,28 @@ def test_a_worked_answer_of_the_second_run_cannot_be_carried_off() -> None:
     assert line not in str(verdict.to_json())
     look = "import glob\nprint(glob.glob('/tmp/l*') + glob.glob('/dev/shm/*'))"
     assert judged(look).outputs[1][0]["text"].strip() == "[]"
+
+
+def test_hostile_notebooks_go_all_the_way_beside_an_innocent_one(course: Course, assignment: Assignment) -> None:
+    """Through collecting, judging, the gradebook and the autograded notebook."""
+    perfect = next(student for student in sample_class(assignment) if student.kind == "perfect")
+    innocent = nbformat.reads(next(iter(perfect.files.values())).decode(), as_version=4)
+    hand_in(course, "innocent", innocent)
+    place = next(i for i, c in enumerate(innocent.cells) if nbgrader_metadata(c).get("grade_id") == CHECKED)
+    for number, attack in enumerate(attack for attack in ATTACKS if attack.name in ALL_THE_WAY):
+        hostile = deepcopy(innocent)
+        hostile.cells.insert(place, new_code_cell(f"import torch\n{attack.code}", id="attack"))
+        hand_in(course, f"hostile-{number}", hostile)
+    reports = {report["student"]: report for report in grade(course, [assignment]).reports}
+    assert len(reports) == 1 + len(ALL_THE_WAY)
+    for student_id, report in reports.items():
+        lost = {name for name, task in report["tasks"].items() if task["score"] != task["max_score"]} - {WRITTEN}
+        assert lost <= ({CHECKED} if student_id != "innocent" else set()), report
+        graded = course.autograded_directory / student_id / ASSIGNMENT / "attention.ipynb"
+        outputs = [o for c in nbformat.read(graded, as_version=4).cells for o in c.get("outputs", ())]
+        cards = [o.data["text/html"] for o in outputs if "text/html" in o.get("data", {})]
+        assert len(cards) == len(report["tasks"]) - 1
+        assert not re.search("<script|<img", "".join(cards))
 
 
 def test_the_sandbox_ends_with_all_that_was_in_it(without_attack: dict[str, float | None]) -> None:
