@@ -1,4 +1,4 @@
-"""How much memory a grading run takes while it goes: the grader, and each worker with its sandbox.
+"""How much memory and processor time a grading run takes while it goes: the grader, each worker with its sandbox.
 
 Memory is counted as the kernel's proportional set size: what several processes share counts once among them.
 """
@@ -37,11 +37,16 @@ class Sample:
 
 
 class Sampler:
-    """Takes samples of a running ``autograder grade``; call it with the process id, as often as you like."""
+    """Takes samples of a running ``autograder grade``; call it with the process id, as often as you like.
+
+    Attributes:
+        grader_seconds: processor time of the grader itself, at the last sample.
+        all_seconds: of all processes, those included that have ended.
+    """
 
     def __init__(self) -> None:
         self.samples: list[Sample] = []
-        self.grader_seconds = 0.0
+        self.grader_seconds = self.all_seconds = 0.0
         self._next = 0.0
 
     def __call__(self, process_id: int) -> None:
@@ -56,8 +61,8 @@ class Sampler:
         self._next = started + max(LEAST_SECONDS, spent / MOST_SHARE)
 
     def _take(self, grader: psutil.Process) -> None:
-        spent = grader.cpu_times()
-        self.grader_seconds = spent.user + spent.system
+        self.grader_seconds = _seconds(grader, with_ended=False)
+        self.all_seconds = sum(_seconds(process) for process in [grader, *grader.children(recursive=True)])
         workers = [child for child in grader.children() if _is_worker(child)]
         self.samples.append(
             Sample(
@@ -114,6 +119,16 @@ def _inside(worker: psutil.Process) -> list[psutil.Process]:
         return worker.children(recursive=True)
     except psutil.NoSuchProcess:
         return []
+
+
+def _seconds(process: psutil.Process, with_ended: bool = True) -> float:
+    """Processor time of a process, and of those that it started and that have ended; 0 if it is gone."""
+    try:
+        spent = process.cpu_times()
+    except psutil.Error:
+        return 0.0
+    ended = spent.children_user + spent.children_system if with_ended else 0.0
+    return float(spent.user + spent.system + ended)
 
 
 def _bytes(process: psutil.Process) -> int:

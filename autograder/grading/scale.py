@@ -9,7 +9,6 @@ for n submissions: a is what a worker does for each, b what the grader does alon
 """
 
 import json
-import resource
 import shutil
 from dataclasses import asdict, dataclass, field, replace
 from math import ceil
@@ -85,8 +84,8 @@ class Run:
     """One class, graded.
 
     Attributes:
-        cpu_seconds: of all processes.
-        grader_seconds: of processor time, of the process that collects and enters.
+        cpu_seconds: processor time of all processes.
+        grader_seconds: processor time of the process that collects and enters.
         worker: memory of a worker with its sandbox and the notebook that it runs.
         grader: memory of the process that collects and enters.
     """
@@ -216,18 +215,12 @@ def _graded(place: Path, assignment: str, submissions: int, workers: int, progre
         count(process_id)
 
     command = autograder_command("grade", assignment, "--course", str(place), "--workers", str(workers), "--json")
-    before = _cpu_seconds()
     seconds = timed(command, place, one_thread_each(), watch)
-    spent = _cpu_seconds() - before
     graded = len(json.loads(place.with_name(f"{place.name}.stdout").read_text())["submissions"])
     if graded != submissions:
         raise BenchError(f"{graded} of {submissions} submissions were graded in {place}.")
-    return Run(submissions, workers, seconds, spent, sampler.grader_seconds, sampler.workers(), sampler.grader())
-
-
-def _cpu_seconds() -> float:
-    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return spent.ru_utime + spent.ru_stime
+    spent = sampler.all_seconds, sampler.grader_seconds
+    return Run(submissions, workers, seconds, *spent, sampler.workers(), sampler.grader())
 
 
 def _draw(done: Scale, path: Path) -> Path:
