@@ -15,6 +15,7 @@ MOST_SHARE = 0.02
 """Reading the memory of a dozen processes takes the kernel a while; no more of the time than this goes to it."""
 
 MIB = 1 << 20
+PRELOADED = "autograder.checking.client.preload"
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Sample:
 
     Attributes:
         grader: the process that collects and enters.
-        workers: each judging process, by its process id.
+        workers: each judging process, by its process id, with its part of what helps all of them.
         sandboxes: the preloaded process of each worker and the notebook that it runs, by the worker's process id.
     """
 
@@ -32,8 +33,8 @@ class Sample:
     sandboxes: dict[int, int]
 
     def together(self) -> list[int]:
-        """Each worker with its sandbox, if it has one by now."""
-        return [self.workers[i] + self.sandboxes[i] for i in self.workers if self.sandboxes[i]]
+        """Each worker with its sandbox."""
+        return [self.workers[i] + self.sandboxes[i] for i in self.workers]
 
 
 class Sampler:
@@ -55,21 +56,24 @@ class Sampler:
             return
         try:
             self._take(psutil.Process(process_id))
-        except psutil.NoSuchProcess:
+        except psutil.Error:  # it ended meanwhile
             return
         spent = time.monotonic() - started
         self._next = started + max(LEAST_SECONDS, spent / MOST_SHARE)
 
     def _take(self, grader: psutil.Process) -> None:
+        family = grader.children(recursive=True)
         self.grader_seconds = _seconds(grader, with_ended=False)
-        self.all_seconds = sum(_seconds(process) for process in [grader, *grader.children(recursive=True)])
-        workers = [child for child in grader.children() if _is_worker(child)]
+        self.all_seconds = sum(_seconds(process) for process in [grader, *family])
+        workers, sandboxes = dict[int, int](), dict[int, int]()
+        for worker in _workers(family):
+            inside = _inside(worker)
+            workers[worker.pid] = _bytes(worker)
+            sandboxes[worker.pid] = sum(_bytes(process) for process in inside)
+            family = [process for process in family if process != worker and process not in inside]
+        rest = sum(_bytes(process) for process in family)
         self.samples.append(
-            Sample(
-                _bytes(grader),
-                {worker.pid: _bytes(worker) for worker in workers},
-                {worker.pid: sum(_bytes(inside) for inside in _inside(worker)) for worker in workers},
-            )
+            Sample(_bytes(grader), {i: size + rest // len(workers) for i, size in workers.items()}, sandboxes)
         )
 
     def workers(self) -> "History":
@@ -106,10 +110,16 @@ class History:
         return History(round(median(everything or [0]), 1), round(max(everything, default=0), 1), growth)
 
 
-def _is_worker(process: psutil.Process) -> bool:
-    """Whether a process was started by multiprocessing to work; it also starts one that cleans up."""
+def _workers(family: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that started a preloaded process."""
+    preloaded = {process.pid: process for process in family if _is_preloaded(process)}
+    return [p for p in family if p.pid not in preloaded and any(q.ppid() == p.pid for q in preloaded.values())]
+
+
+def _is_preloaded(process: psutil.Process) -> bool:
+    """Whether a process is a preloaded one, or what shuts it in."""
     try:
-        return any("spawn_main" in word for word in process.cmdline())
+        return any(PRELOADED in word for word in process.cmdline())
     except psutil.Error:
         return False
 
