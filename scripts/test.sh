@@ -10,4 +10,5 @@ if ! .venv/bin/python -c 'from autograder.grading.sandbox import demand_sandbox;
     echo "There is no sandbox here: its tests are skipped (.venv/bin/autograder doctor says why)." >&2
     export WIC_SKIP_SANDBOX=1 AUTOGRADER_UNSAFE=1
 fi
-exec .venv/bin/python -m pytest "$@"
+# A file stays with one process, since its tests share what is slow to make.
+exec .venv/bin/python -m pytest --numprocesses 2 --dist loadfile "$@"
