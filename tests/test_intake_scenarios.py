@@ -173,6 +173,22 @@ def test_all_scenarios_in_one_class_come_out_one_by_one(tmp_path: Path) -> None:
     assert len(standard) >= 60
 
 
+def test_a_stub_that_names_nothing_is_found_by_what_the_solution_defines(tmp_path: Path) -> None:
+    course = Course.at(shutil.copytree(HERE / "course", tmp_path / "course"))
+    assignment = course.assignment(ASSIGNMENT)
+    for cell in assignment.release.cells:
+        if nbgrader_metadata(cell).get("solution") and cell.cell_type == "code":
+            cell.source = "# YOUR CODE HERE\nraise NotImplementedError()"
+    content = json.loads(answered())
+    for cell in content["cells"]:
+        cell["metadata"] = {}
+        cell.pop("id", None)
+    mended = mend(json.dumps(content).encode(), assignment)
+    there = {nbgrader_metadata(c)["grade_id"]: c.source for c in mended.notebook.cells if nbgrader_metadata(c)}
+    for name in ("count_words", "vocabulary", "top_words"):
+        assert "return" in there[f"{name}_answer"], mended.repairs
+
+
 Cells = list[dict[str, Any]]
 Pick = Callable[[int], int]
 

@@ -71,7 +71,7 @@ def mend_notebook(notebook: NotebookNode, assignment: Assignment, repairs: list[
     mended = Mended(notebook, repairs if repairs is not None else [])
     _drop_extras(mended)
     _settle_conflicts(mended)
-    match = _Match(mended, assignment.release)
+    match = _Match(mended, assignment.release, _solved_names(assignment))
     for step in _STEPS:
         step(match)
     match.tell_lists()
@@ -118,12 +118,17 @@ def _settle_conflicts(mended: Mended) -> None:
             mended.repairs.append(told)
 
 
+def _solved_names(assignment: Assignment) -> dict[str, frozenset[str]]:
+    return {about["grade_id"]: defines(c.source) for c in assignment.solution.cells if (about := nbgrader_metadata(c))}
+
+
 @dataclass
 class _Match:
     """A submitted notebook beside the released one.
 
     Attributes:
         wanted: the released cells that must be there, by their positions in the released notebook.
+        solved: what the solution's cells define, by grade_id, for stubs that name nothing.
         names: what an answer cell of code is asked to define, by the same positions.
         found: the submitted cell that stands for each of them.
         lists: what is told of many cells in one sentence: the sentence, and the cells.
@@ -131,6 +136,7 @@ class _Match:
 
     mended: Mended
     release: NotebookNode
+    solved: dict[str, frozenset[str]]
     found: dict[int, Cell] = field(default_factory=dict)
     lists: dict[str, list[str]] = field(default_factory=dict)
 
@@ -139,7 +145,9 @@ class _Match:
         self.names = {
             i: asked
             for i, c in self.wanted.items()
-            if c.cell_type == "code" and nbgrader_metadata(c).get("solution") and (asked := defines(c.source))
+            if c.cell_type == "code"
+            and nbgrader_metadata(c).get("solution")
+            and (asked := defines(c.source) or self.solved.get(nbgrader_metadata(c)["grade_id"], frozenset()))
         }
         self.texts = {c.source.strip() for c in self.release.cells}
 
