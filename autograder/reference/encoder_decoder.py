@@ -8,9 +8,9 @@ that every query is answered with the encoder's last state (Cho et al. 2014, §2
 import torch
 from torch import Tensor, nn
 
+from autograder.data.generated.reversal import NUM_LETTERS, random_letters
 from autograder.reference.attention import scaled_dot_product_attention
 
-NUM_LETTERS = 26
 START = NUM_LETTERS
 """The symbol that the decoder reads before its first letter."""
 
@@ -84,11 +84,6 @@ class EncoderDecoder(nn.Module):
             letters.append(letter)
             weights.append(looked)
         return torch.cat(letters, dim=1), torch.cat(weights, dim=1)
-
-
-def random_letters(batch: int, length: int, generator: torch.Generator) -> Tensor:
-    """Letters as whole numbers 0 … 25, each as likely as any other: (batch, length)."""
-    return torch.randint(NUM_LETTERS, (batch, length), generator=generator)
 
 
 def train_reversal(
