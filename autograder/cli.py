@@ -246,20 +246,21 @@ def collect(names: Names = None, course: CourseOption = None, as_json: Json = Fa
     opened = _course(course)
     assignments = opened.selected(names or [])
     with only_run(opened.root), err.status("Collecting ...") as status:
-        ensure_released(opened, assignments)
+        assignments, problems = ensure_released(opened, assignments)
         found = collect_all(opened, assignments, on_file=lambda path: status.update(f"Mending {_short(path)} ..."))
+    found.submissions.sort(key=lambda submission: (submission.assignment, submission.student))
     if as_json:
         records = [
             {"student": s.student, "assignment": s.assignment, "repairs": list(s.repairs), "problem": s.problem}
             for s in found.submissions
         ]
-        _print_json({"collected": records, "warnings": found.warnings})
+        _print_json({"collected": records, "warnings": problems + found.warnings})
     else:
         for submission in found.submissions:
             for line in [*submission.repairs, *([submission.problem] if submission.problem else [])]:
                 out.print(f"{submission.student}, {submission.assignment}: {line}", markup=False, highlight=False)
         out.print(f"{len(found.submissions)} submissions collected.")
-        _warn(found.warnings)
+        _warn(problems + found.warnings)
     if not found.submissions:
         _fail(f"Nothing has arrived: put submissions into {opened.received_directory.name}/.")
 
@@ -296,12 +297,15 @@ def grade(
 
     Exits with 0 when every submission has a verdict, whatever its points, and the gradebook has it, else with 1.
     """
-    from autograder.grading.grade import grade as grade_all
-
     opened = _course(course)
     chosen = opened.selected(names or [])
     if cluster is None:
+        from autograder.grading.forkserver import start_forkserver
+
+        start_forkserver()
         _protect(unsafe)
+    from autograder.grading.grade import grade as grade_all
+
     with _crew(workers, cluster) as crew, live_progress(err) as progress:
         graded = grade_all(opened, chosen, student, crew, force, dry_run, progress)
     if as_json:
@@ -598,9 +602,7 @@ def formgrader(
 def bench_grading(
     rounds: Annotated[int, typer.Option(min=1, help="How often each of the two grades the class.")] = 3,
     students: Annotated[int | None, typer.Option(min=1, help="Only so many of the class of 24.")] = None,
-    training: Annotated[
-        bool, typer.Option("--training", help="With a last cell that trains for some seconds.")
-    ] = False,
+    training: Annotated[bool, typer.Option("--training", help="With the training at the end of the notebook.")] = False,
     folder: BenchFolder = None,
     as_json: Json = False,
 ) -> None:

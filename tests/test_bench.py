@@ -104,7 +104,7 @@ def test_nothing_is_left_behind_when_a_benchmark_is_stopped(tmp_path: Path) -> N
     try:
         family: list[psutil.Process] = []
         until = time.monotonic() + 120
-        while not any("spawn_main" in word for p in family for word in _words(p)):
+        while not any("forkserver" in word for p in family for word in _words(p)):
             assert running.poll() is None
             assert time.monotonic() < until
             time.sleep(0.2)

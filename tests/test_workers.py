@@ -71,11 +71,20 @@ def test_there_are_never_more_workers_than_cores() -> None:
     assert LocalCrew(1).workers == 1
 
 
+def test_the_grader_itself_does_not_wait_for_torch() -> None:
+    code = (
+        "import sys, autograder.grading.grade, autograder.grading.execute, autograder.grading.workers\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_a_worker_that_is_killed_costs_nobody_anything() -> None:
     outcomes = []
     for index, outcome in LocalCrew().outcomes(work(*SOURCES)):
         if not outcomes:
-            next(p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline())).kill()
+            forkserver = next(p for p in psutil.Process().children() if "forkserver" in " ".join(p.cmdline()))
+            forkserver.children()[0].kill()
         outcomes.append((index, outcome))
     assert points(outcomes) == POINTS
 

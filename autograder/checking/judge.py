@@ -207,9 +207,9 @@ def _put(outcome: Outcome, variant: Variant | None, reveal: bool) -> CaseVerdict
         sentences.append(f"It changed its input {names} in place; work on a copy.")
     if outcome.difference and reveal:
         detail = outcome.difference.detail
-    if variant:
-        sentences.append(variant.sentence)
-    return CaseVerdict(case.name, False, case.weight, " ".join(sentences), variant.name if variant else None, detail)
+    name, sentence = (variant.name, variant.sentence) if variant else (None, "")
+    message = " ".join(filter(None, [*sentences, sentence]))
+    return CaseVerdict(case.name, False, case.weight, message, name, sentence, detail)
 
 
 _FAILURES: dict[str, Callable[[Failure], str]] = {

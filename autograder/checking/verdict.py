@@ -16,6 +16,7 @@ class CaseVerdict:
     Attributes:
         message: what is wrong, in the learner's terms; empty if it passed. Never shows an expected value.
         misconception: name of the known wrong answer that this one equals, if any.
+        sentence: what is said about that, which ``message`` holds too.
         detail: what was got and what was expected; only ever filled at home.
     """
 
@@ -24,6 +25,7 @@ class CaseVerdict:
     weight: float
     message: str = ""
     misconception: str | None = None
+    sentence: str = ""
     detail: str = ""
 
 

@@ -105,6 +105,9 @@ class DaskCrew:
             return f"A worker lacks what grades ({error}): install this version of the package on all."
         return f"A worker cannot grade ({type(error).__name__}): {error}"
 
+    def prepare(self) -> None:
+        """See :class:`autograder.grading.workers.Crew`. Its workers were made ready when it was made."""
+
     def outcomes(self, work: Iterable[Work]) -> Iterator[tuple[int, Outcome]]:
         """See :class:`autograder.grading.workers.Crew`. Dask tries work again whose worker is lost; we do once more.
 

@@ -99,14 +99,15 @@ def grade(
     with only_run(course.root):
         for folder in (course.verdicts_directory, course.submitted_directory):
             clear_partial(folder)
+        not_released: list[str] = []
         if dry_run:
             _demand_released(course, assignments)
         else:
-            ensure_released(course, assignments)
+            assignments, not_released = ensure_released(course, assignments)
             place_mathjax(course)
         collected = _collect(course, assignments, student, progress)
         secret_seed(course.root)
-        submissions, warnings = collected.submissions, collected.warnings
+        submissions, warnings = collected.submissions, not_released + collected.warnings
         verdicts: dict[int, Verdict] = {}
         refused: list[int] = []
         changes: list[Change] = []
@@ -129,6 +130,8 @@ def grade(
                 progress.step("")
             else:
                 take(index, kept)
+        if new:
+            crew.prepare()
         progress.begin("Grading", len(new))
         for index, verdict in _make(course, submissions, new, crew):
             take(index, verdict)
@@ -169,11 +172,26 @@ def _demand_released(course: Course, assignments: Iterable[Assignment]) -> None:
             )
 
 
-def ensure_released(course: Course, assignments: Iterable[Assignment]) -> None:
-    """Release assignments that are not in the gradebook, as on a fresh clone."""
+def ensure_released(course: Course, assignments: Iterable[Assignment]) -> tuple[list[Assignment], list[str]]:
+    """Release assignments that are not in the gradebook, as on a fresh clone.
+
+    Returns:
+        the assignments that are released, and a sentence for each that cannot be: it keeps nobody else waiting.
+
+    Raises:
+        CourseError: if none of them is and can be released.
+    """
+    released, problems = [], []
     for assignment in assignments:
-        if not _is_released(course, assignment):
-            release(course, assignment)
+        try:
+            if not _is_released(course, assignment):
+                release(course, assignment)
+            released.append(assignment)
+        except CourseError as error:
+            problems.append(str(error))
+    if problems and not released:
+        raise CourseError(" ".join(problems))
+    return released, problems
 
 
 def _is_released(course: Course, assignment: Assignment) -> bool:

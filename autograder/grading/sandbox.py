@@ -19,12 +19,14 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autograder.checking.client.confine import OUT_OF_MEMORY, Limits, staged
-from autograder.checking.client.wire import Connection, WireError
 from autograder.grading.cgroups import ControlGroup, make_control_group
 from autograder.grading.visible import CLIENT, SITE, hidden, interpreter, links, visible
+
+if TYPE_CHECKING:  # the wire needs torch, which who only asks for a sandbox need not wait for
+    from autograder.checking.client.wire import Connection
 
 PACKAGE = Path(__file__).resolve().parent.parent
 STUDENTS_HALF = ("__init__.py", "data", "checking/__init__.py", "checking/client")
@@ -127,6 +129,8 @@ class Sandbox:
         Raises:
             SandboxError: if there is none to be had.
         """
+        from autograder.checking.client.wire import Connection, WireError
+
         started = time.perf_counter()
         ours, theirs = socket.socketpair()
         with self._lock:
@@ -226,7 +230,7 @@ class Session:
         seconds_to_ready: from asking for the child to its being shut in.
     """
 
-    def __init__(self, sandbox: Sandbox, pid: int, connection: Connection) -> None:
+    def __init__(self, sandbox: Sandbox, pid: int, connection: "Connection") -> None:
         self._sandbox = sandbox
         self._pid = pid
         self._status: int | None = None

@@ -13,10 +13,10 @@ from nbformat import NotebookNode
 
 from autograder.checking.verdict import TaskVerdict, Verdict
 from autograder.course import Assignment, Course, graded_cells, nbgrader_metadata
-from autograder.grading.files import read_json, secret_seed, write_json
+from autograder.grading.files import read_json, write_json
 from autograder.grading.fingerprint import grader_hash
 from autograder.grading.intake import is_unreadable
-from autograder.grading.run import judge_notebook
+from autograder.grading.sandbox import is_unsafe
 
 
 @dataclass(frozen=True)
@@ -33,40 +33,15 @@ class Kept:
     verdict: Verdict
 
 
-def verdict_for(
-    course: Course,
-    assignment: Assignment,
-    student: str,
-    notebook: NotebookNode,
-    force: bool = False,
-    retry: bool = True,
-) -> Verdict:
-    """The verdict on a mended notebook: the one that is kept, or else a new one, which is then kept.
-
-    Args:
-        force: make it anew in any case.
-        retry: make it anew if the one that is kept hangs on the machine (a time-out, a failure of ours).
-
-    Raises:
-        OSError: if the verdict cannot be kept.
-    """
-    seed = secret_seed(course.root)
-    key = verdict_key(notebook, assignment, seed)
-    kept = None if force else kept_verdict(course, student, assignment, key)
-    if kept is not None and (kept.is_final or not retry):
-        return kept
-    problem = is_unreadable(notebook)
-    verdict = all_missing(assignment, problem) if problem else judge_notebook(notebook, assignment, seed)
-    keep_verdict(course, student, assignment, key, verdict)
-    return verdict
-
-
 def verdict_key(notebook: NotebookNode, assignment: Assignment, seed: bytes) -> str:
-    """What a verdict depends on, as a hash: the notebook, all that grades it, and the seed of the inputs."""
+    """What a verdict depends on, as a hash: the notebook, all that grades it, the seed of the inputs, and whether there
+    is a sandbox: a verdict made without one is not to be taken for a safe one later.
+    """
     cells = [
         [c.cell_type, nbgrader_metadata(c).get("grade_id"), c.source, c.get("attachments")] for c in notebook.cells
     ]
     parts = [json.dumps([cells, is_unreadable(notebook)]), grader_hash(assignment), hashlib.sha256(seed).hexdigest()]
+    parts += ["unsafe"] * is_unsafe()
     return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from autograder.checking.tasks import TaskError, tasks_of
 from autograder.checking.verdict import TaskVerdict, Verdict
 from autograder.course import Assignment, Course
 from autograder.grading.files import write_atomically
@@ -89,7 +88,7 @@ def summarize(assignment: Assignment, verdicts: Sequence[Verdict]) -> Summary:
         statistics.median(totals),
         _histogram(totals, max_score),
         tuple(_task_points([v.tasks[name] for v in verdicts]) for name in graded),
-        _mistakes(assignment, verdicts),
+        _mistakes(verdicts),
     )
 
 
@@ -122,27 +121,18 @@ def _histogram(scores: Sequence[float], max_score: float) -> tuple[int, ...]:
     return tuple(counts[i] for i in range(BINS))
 
 
-def _mistakes(assignment: Assignment, verdicts: Sequence[Verdict]) -> tuple[Mistake, ...]:
+def _mistakes(verdicts: Sequence[Verdict]) -> tuple[Mistake, ...]:
     """The misconceptions of the class, most frequent first; one counts once for each student."""
     students: Counter[tuple[str, str]] = Counter()
     said: dict[tuple[str, str], str] = {}
     for verdict in verdicts:
         for task in verdict.tasks.values():
-            found = {case.misconception: case.message for case in task.cases if case.misconception}
-            for name, message in found.items():
+            found = {case.misconception: case.sentence for case in task.cases if case.misconception}
+            for name, sentence in found.items():
                 students[task.task, name] += 1
-                said.setdefault((task.task, name), message)
-    said.update({key: sentence for key, sentence in _sentences(assignment).items() if key in said})
+                said[task.task, name] = sentence
     ranked = sorted(students.items(), key=lambda entry: (-entry[1], entry[0]))
     return tuple(Mistake(task, name, said[task, name], count) for (task, name), count in ranked)
-
-
-def _sentences(assignment: Assignment) -> dict[tuple[str, str], str]:
-    try:
-        tasks = tasks_of(assignment)
-    except TaskError:
-        return {}
-    return {(task.id, m.name): m.sentence for task in tasks.values() for m in task.misconceptions}
 
 
 def picture_path(course: Course, assignment: str) -> Path:

@@ -4,6 +4,7 @@ What a worker needs is in the work itself, so that a worker may be anywhere (:mo
 what comes back is plain JSON. Nobody but the grader writes files.
 """
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -27,8 +28,8 @@ from autograder.checking.verdict import Verdict
 from autograder.course import Assignment
 from autograder.grading.files import NO_ROOM
 from autograder.grading.fingerprint import grader_hash
-from autograder.grading.run import judge_notebook
-from autograder.grading.sandbox import NoSandbox
+from autograder.grading.forkserver import start_forkserver
+from autograder.grading.sandbox import NoSandbox, SandboxError
 
 DIED = "The grader's own process died over this notebook, and again when it was tried once more."
 
@@ -81,6 +82,10 @@ Piece = tuple[int, Work]
 class Crew(Protocol):
     """Workers, wherever they are."""
 
+    def prepare(self) -> None:
+        """Tell that there will be work, for what takes a while to be ready; it does not wait until it is."""
+        ...
+
     def outcomes(self, work: Iterable[Work]) -> Iterator[tuple[int, Outcome]]:
         """What comes of each piece of work, with its position, in the order in which they are finished.
 
@@ -100,9 +105,13 @@ _one_at_a_time = threading.Lock()
 def do(work: Work) -> dict[str, Any]:
     """In a worker: the verdict on one notebook, as JSON. A process does one piece of work at a time.
 
+    What judges is imported here and not above, since the grader itself need not wait for torch.
+
     Raises:
         OtherVersion: if this worker would grade with other code.
     """
+    from autograder.grading.run import judge_notebook
+
     with _one_at_a_time:
         assignment = _assignment(work.assignment, work.file_name, work.solution, work.release)
         if grader_hash(assignment) != work.grader:
@@ -136,6 +145,14 @@ class LocalCrew:
 
     def __init__(self, workers: int | None = None) -> None:
         self.workers = min(workers or cores(), cores())
+        self._prepared: _Pool | None = None
+        start_forkserver()
+
+    def prepare(self) -> None:
+        """See :class:`Crew`."""
+        if self._prepared is None:
+            self._prepared = _Pool(self.workers)
+            self._prepared.start()
 
     def outcomes(self, work: Iterable[Work]) -> Iterator[tuple[int, Outcome]]:
         """See :class:`Crew`. A worker that dies costs nobody else: what was in hand is tried again, one by one.
@@ -146,50 +163,66 @@ class LocalCrew:
         """
         coming = enumerate(work)
         queue, suspects = deque(islice(coming, 1)), deque[Piece]()
-        while queue:
-            for piece, outcome in _in_one_pool(queue, coming, self.workers, 2 * self.workers):
+        while queue or self._prepared:
+            pool, self._prepared = self._prepared or _Pool(self.workers), None
+            for piece, outcome in pool.outcomes(queue, coming, 2 * self.workers):
                 if outcome is None:
                     suspects.append(piece)
                 else:
                     yield piece[0], outcome
         while suspects:
-            for piece, outcome in _in_one_pool(suspects, iter(()), 1, 1):
+            for piece, outcome in _Pool(1).outcomes(suspects, iter(()), 1):
                 yield piece[0], DIED if outcome is None else outcome
 
 
-def _in_one_pool(
-    queue: deque[Piece], coming: Iterator[Piece], workers: int, most: int
-) -> Iterator[tuple[Piece, Outcome | None]]:
-    """Outcomes until nothing is left or a worker dies; None for what was in hand then.
+class _Pool:
+    """Processes until one of them dies.
 
-    At most so much is handed out that no worker waits while an outcome is dealt with, and that few are suspected when
-    one of them dies. The queue, which is filled up with what is coming, is empty only when nothing is left.
+    Args:
+        workers: how many.
     """
-    with (
-        tempfile.TemporaryDirectory(prefix="words-in-context-") as scratch,
-        ProcessPoolExecutor(
-            workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin, initargs=(scratch,)
-        ) as pool,
-    ):
-        in_hand: dict[Future[dict[str, Any]], Piece] = {}
-        broken = False
-        try:
-            while in_hand or (queue and not broken):
-                while queue and not broken and len(in_hand) < most:
-                    try:
-                        in_hand[pool.submit(do, queue[0][1])] = queue[0]
-                    except BrokenProcessPool:
-                        broken = True
-                    else:
-                        queue.popleft()
-                        queue.extend(islice(coming, 1))
-                for future in wait(in_hand, return_when=FIRST_COMPLETED).done:
-                    outcome = _outcome(future)
-                    broken = broken or outcome is None
-                    yield in_hand.pop(future), outcome
-        finally:
-            for process in multiprocessing.active_children() if in_hand else ():
-                process.terminate()  # the run was stopped: nobody waits for what is in hand
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._scratch = tempfile.TemporaryDirectory(prefix="words-in-context-")
+        context = multiprocessing.get_context("forkserver")
+        self._executor = ProcessPoolExecutor(
+            workers, mp_context=context, initializer=_begin, initargs=(self._scratch.name,)
+        )
+
+    def start(self) -> None:
+        """Let the processes come into being, each of which starts its sandbox."""
+        for _ in range(self._workers):
+            self._executor.submit(one_thread)
+
+    def outcomes(
+        self, queue: deque[Piece], coming: Iterator[Piece], most: int
+    ) -> Iterator[tuple[Piece, Outcome | None]]:
+        """Outcomes until nothing is left or a worker dies; None for what was in hand then. It can be used once.
+
+        At most so much is handed out that no worker waits while an outcome is dealt with, and that few are suspected
+        when one of them dies. The queue, which is filled up with what is coming, is empty only when nothing is left.
+        """
+        with self._scratch, self._executor as pool:
+            in_hand: dict[Future[dict[str, Any]], Piece] = {}
+            broken = False
+            try:
+                while in_hand or (queue and not broken):
+                    while queue and not broken and len(in_hand) < most:
+                        try:
+                            in_hand[pool.submit(do, queue[0][1])] = queue[0]
+                        except BrokenProcessPool:
+                            broken = True
+                        else:
+                            queue.popleft()
+                            queue.extend(islice(coming, 1))
+                    for future in wait(in_hand, return_when=FIRST_COMPLETED).done:
+                        outcome = _outcome(future)
+                        broken = broken or outcome is None
+                        yield in_hand.pop(future), outcome
+            finally:
+                for process in multiprocessing.active_children() if in_hand else ():
+                    process.terminate()  # the run was stopped: nobody waits for what is in hand
 
 
 def _outcome(future: Future[dict[str, Any]]) -> Outcome | None:
@@ -207,11 +240,19 @@ def _outcome(future: Future[dict[str, Any]]) -> Outcome | None:
 
 
 def _begin(scratch: str) -> None:
-    """Prepare a process of this machine: Ctrl-C is the grader's, and what is written goes with the pool."""
+    """Prepare a process of this machine: Ctrl-C is the grader's, and what is written goes with the pool.
+
+    The grader, which enters what workers find, comes first where processors are short: no worker waits for it then.
+    """
+    from autograder.grading.run import open_session
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(5)
     tempfile.tempdir = scratch
     threading.Thread(target=_end_with_grader, daemon=True).start()
     one_thread()
+    with contextlib.suppress(SandboxError):  # the first notebook will say it
+        open_session().close()
 
 
 def _end_with_grader() -> None:
