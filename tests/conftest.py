@@ -1,6 +1,7 @@
 """A released course to work in, and the sample class graded once for all tests that look at it."""
 
 import shutil
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,10 @@ from autograder.grading.release import release
 
 ROOT = Path(__file__).resolve().parent.parent
 ASSIGNMENT = "06-attention"
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Started in the background of a script: what the tests start would ignore Ctrl-C as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True)
