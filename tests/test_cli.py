@@ -54,6 +54,20 @@ def test_a_folder_that_is_no_course_is_said(tmp_path: Path) -> None:
     assert_one_sentence(run("grade", "--course", str(tmp_path)), "is not a course")
 
 
+def test_an_assignment_that_cannot_be_released_keeps_no_other_waiting(course: Course) -> None:
+    broken = course.root / "solutions" / "07-broken" / "broken.ipynb"
+    broken.parent.mkdir()
+    text = course.assignment(ASSIGNMENT).solution_path.read_text()
+    broken.write_text(text.replace('check(\\"additive_scores\\")', "True"))
+    hand_in(course, "zoe", b"{")
+    hand_in(course, "ann", b"{")
+    done = run("collect", "--course", str(course.root), "--json")
+    told = json.loads(done.stdout)
+    assert [found["student"] for found in told["collected"]] == ["ann", "zoe"]
+    assert any("broken.ipynb cannot be released" in warning for warning in told["warnings"])
+    assert_one_sentence(run("collect", "07-broken", "--course", str(course.root)), "broken.ipynb cannot be released")
+
+
 def test_a_second_run_waits_its_turn(course: Course) -> None:
     hand_in(course, "ann", b"{")
     with (course.root / ".grading.lock").open("a") as lock:

@@ -90,6 +90,17 @@ def test_the_fingerprint_names_files_that_are_there() -> None:
     assert not any("__pycache__" in name for name in named)
 
 
+def test_a_verdict_made_without_a_sandbox_is_kept_under_a_key_of_its_own(
+    released_course: Course, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assignment = released_course.assignment(ASSIGNMENT)
+    keys = []
+    for unsafe in ("0", "1"):
+        monkeypatch.setenv("AUTOGRADER_UNSAFE", unsafe)
+        keys.append(verdict_key(assignment.release, assignment, b"seed"))
+    assert keys[0] != keys[1]
+
+
 def test_the_key_hangs_on_every_cell_and_on_the_seed(released_course: Course) -> None:
     assignment = released_course.assignment(ASSIGNMENT)
     notebook = assignment.release
