@@ -1,0 +1,122 @@
+"""The first neural language model: a word predicted from the vectors of the words before it (Bengio et al. 2003).
+
+Proven equal to the paper's formula, computed with numpy, by ``tests/test_reference_neural_ngram.py``. Axes: B batch,
+C words of context (the paper's n − 1), E width of a word's vector, V words in the vocabulary.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class NeuralLanguageModel(nn.Module):
+    """y = b + Wx + U tanh(d + Hx), x being the context's word vectors side by side (Bengio et al. 2003, §2, eq. 1).
+
+    All words share one table of vectors, whatever their place in the context, so that what was learned of one word
+    serves all that are like it. The places are told apart by H, which has columns of its own for each.
+
+    Args:
+        vocab_size: number of words, V.
+        context_size: number of words that are looked back at, C.
+        embedding_size: width of a word's vector, E.
+        hidden_size: width of the hidden layer.
+        direct: connect the vectors with the output directly, too (the paper's W, which it finds of little use).
+    """
+
+    def __init__(
+        self, vocab_size: int, context_size: int, embedding_size: int, hidden_size: int, direct: bool = False
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, embedding_size)
+        self.hidden = nn.Linear(context_size * embedding_size, hidden_size)
+        self.output = nn.Linear(hidden_size, vocab_size)
+        self.direct = nn.Linear(context_size * embedding_size, vocab_size, bias=False) if direct else None
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Predict the next word.
+
+        Args:
+            ids: (B, C), the words before, the nearest last.
+
+        Returns:
+            logits (B, V).
+        """
+        x = self.embedding(ids).flatten(1)  # (B, C·E), the vectors side by side in the order of the text
+        logits = self.output(torch.tanh(self.hidden(x)))  # (B, V)
+        return logits if self.direct is None else logits + self.direct(x)
+
+
+def context_windows(
+    sentences: Sequence[Sequence[int]], context_size: int, start: int, end: int
+) -> tuple[Tensor, Tensor]:
+    """Every word of a text, and its end marks, with the words before them.
+
+    Args:
+        sentences: as word numbers.
+        context_size: C; before a sentence stand so many start marks.
+        start, end: the numbers of the marks.
+
+    Returns:
+        contexts (N, C) and the words that came, (N,).
+
+    Raises:
+        ValueError: if there is no sentence.
+    """
+    if not sentences:
+        raise ValueError("There is no sentence: give at least one.")
+    ids: list[int] = []
+    for sentence in sentences:
+        ids += [*[start] * context_size, *sentence, end]
+    windows = torch.tensor(ids).unfold(0, context_size + 1, 1)  # (?, C + 1)
+    windows = windows[windows[:, -1] != start]  # one that ends in a start mark spans two sentences
+    return windows[:, :-1], windows[:, -1]
+
+
+@dataclass(frozen=True)
+class NeuralTraining:
+    """How to train the model: plain epochs with AdamW, the rate falling to 0 in a straight line."""
+
+    epochs: int = 3
+    batch_size: int = 512
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+    seed: int = 0
+
+
+def train_epochs(
+    model: NeuralLanguageModel, contexts: Tensor, targets: Tensor, training: NeuralTraining
+) -> Iterator[float]:
+    """Train in place by maximum likelihood.
+
+    Args:
+        model: starts from the weights that it has.
+        contexts: (N, C). targets: (N,).
+        training: how.
+
+    Yields:
+        the mean loss over each epoch, after it, so that the caller can look at the model between epochs.
+    """
+    generator = torch.Generator().manual_seed(training.seed)
+    optimizer = torch.optim.AdamW(model.parameters(), training.learning_rate, weight_decay=training.weight_decay)
+    steps = training.epochs * -(-len(targets) // training.batch_size)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
+    for _ in range(training.epochs):
+        total = 0.0
+        for batch in torch.randperm(len(targets), generator=generator).split(training.batch_size):
+            loss = F.cross_entropy(model(contexts[batch]), targets[batch])
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+            total += loss.item() * len(batch)
+        yield total / len(targets)
+
+
+@torch.no_grad()
+def log_probs(model: NeuralLanguageModel, contexts: Tensor, targets: Tensor, batch_size: int = 1024) -> Tensor:
+    """The natural logarithm of the probability of every word that came: (N,); their perplexity is in ``ngrams``."""
+    parts = zip(contexts.split(batch_size), targets.split(batch_size), strict=True)
+    return torch.cat([-F.cross_entropy(model(context), target, reduction="none") for context, target in parts])
