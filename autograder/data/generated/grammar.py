@@ -292,7 +292,7 @@ class _Writer:
         Returns the position of the noun.
         """
         dice = self.dice
-        self.words.append("the" if dice.chance(0.6) else dice.choice(lexicon.DETERMINERS[plural]))
+        self.words.append("the" if dice.chance(0.7) else dice.choice(lexicon.DETERMINERS[plural]))
         if adjectives:
             self.words.append(dice.choice(adjectives))
         elif dice.chance(0.3):

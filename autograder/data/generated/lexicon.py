@@ -129,7 +129,7 @@ BEING = (("is", "are"), ("was", "were"))
 
 DETERMINERS = (("this", "every"), ("these", "some"))
 """For the singular and for the plural; *the* is for both."""
-PREPOSITIONS = ("near", "beside", "behind", "with")
+PREPOSITIONS = ("near", "beside", "behind", "by")
 CONJUNCTIONS = ("and", "but", "while")
 ADVERBS = ("often", "usually", "always", "never")
 TIMES = ("today", "sometimes")

@@ -67,8 +67,8 @@ def associative(
         num_cells: number of keys.
         num_values: number of different values; the answers are 0 … ``num_values`` − 1.
         joined: key and value in one word, number ``num_cells`` · (1 + value) + key, so that T = ``num_cells`` + 1;
-            otherwise the value is a word behind its key, number ``num_cells`` + value, and T = 2 ``num_cells`` + 1, and
-            to find it is a matter of two steps: to the key, then to what follows.
+            otherwise the value is a word behind its key, number ``num_cells`` + value, so that T = 2 ``num_cells`` + 1.
+            Then it takes two steps to find it, to the key and to what follows, which is learned far more slowly.
     """
     keys = torch.rand(batch, num_cells, generator=generator).argsort(dim=1)  # (B, N)
     values = torch.randint(num_values, (batch, num_cells), generator=generator)  # (B, N), by place
