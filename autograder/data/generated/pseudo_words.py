@@ -29,7 +29,7 @@ FAR = (
     ("computer", "empire"),
     ("light", "province"),
 )
-"""Pairs of words that have little in common. Each word, here and in ``NEAR``, is over 160 times in wikipedia's texts."""
+"""Pairs of words with little in common. Each word, here and in ``NEAR``, is over 160 times in wikipedia's texts."""
 
 NEAR = (
     ("india", "china"),
