@@ -10,5 +10,5 @@ if ! .venv/bin/python -c 'from autograder.grading.sandbox import demand_sandbox;
     echo "There is no sandbox here: its tests are skipped (.venv/bin/autograder doctor says why)." >&2
     export WIC_SKIP_SANDBOX=1 AUTOGRADER_UNSAFE=1
 fi
-# A file stays with one process, since its tests share what is slow to make.
-exec .venv/bin/python -m pytest --numprocesses 2 --dist loadfile "$@"
+# Which tests go to which process, and in which order, tests/conftest.py says.
+exec .venv/bin/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder "$@"

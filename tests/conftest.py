@@ -20,9 +20,27 @@ from autograder.grading.release import release
 ROOT = Path(__file__).resolve().parent.parent
 ASSIGNMENT = "06-attention"
 
+SLOWEST_FIRST = (
+    "test_pages", "test_sample_class", "test_summary", "test_regrade", "test_bench", "test_red_team", "test_book",
+    "test_workers", "test_kills", "test_nbgrader", "test_cli", "test_audit", "test_sandbox", "test_intake_scenarios",
+)  # fmt: skip
+SHARING_THE_SAMPLE_CLASS = ("test_pages", "test_sample_class", "test_summary")
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Started in the background of a script: what the tests start would ignore Ctrl-C as well.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Share the files out among processes: the slow ones first, so that none is left with a long one at the end.
+
+    A file stays with one process, since its tests share what is slow to make; so do files that share the sample class.
+    """
+    rank = {name: place for place, name in enumerate(SLOWEST_FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+    for item in items:
+        name = item.path.stem
+        item.add_marker(pytest.mark.xdist_group("sample" if name in SHARING_THE_SAMPLE_CLASS else name))
 
 
 @dataclass(frozen=True)
