@@ -4,7 +4,7 @@ Proven equal to the paper's formula, computed with numpy, by ``tests/test_refere
 C words of context (the paper's n − 1), E width of a word's vector, V words in the vocabulary.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +19,7 @@ class NeuralLanguageModel(nn.Module):
     serves all that are like it. The places are told apart by H, which has columns of its own for each.
 
     Args:
-        vocab_size: number of words, V.
+        vocab_size: number of words, V, the marks included.
         context_size: number of words that are looked back at, C.
         embedding_size: width of a word's vector, E.
         hidden_size: width of the hidden layer.
@@ -49,32 +49,6 @@ class NeuralLanguageModel(nn.Module):
         return logits if self.direct is None else logits + self.direct(x)
 
 
-def context_windows(
-    sentences: Sequence[Sequence[int]], context_size: int, start: int, end: int
-) -> tuple[Tensor, Tensor]:
-    """Every word of a text, and its end marks, with the words before them.
-
-    Args:
-        sentences: as word numbers.
-        context_size: C; before a sentence stand so many start marks.
-        start, end: the numbers of the marks.
-
-    Returns:
-        contexts (N, C) and the words that came, (N,).
-
-    Raises:
-        ValueError: if there is no sentence.
-    """
-    if not sentences:
-        raise ValueError("There is no sentence: give at least one.")
-    ids: list[int] = []
-    for sentence in sentences:
-        ids += [*[start] * context_size, *sentence, end]
-    windows = torch.tensor(ids).unfold(0, context_size + 1, 1)  # (?, C + 1)
-    windows = windows[windows[:, -1] != start]  # one that ends in a start mark spans two sentences
-    return windows[:, :-1], windows[:, -1]
-
-
 @dataclass(frozen=True)
 class NeuralTraining:
     """How to train the model: plain epochs with AdamW, the rate falling to 0 in a straight line."""
@@ -86,37 +60,41 @@ class NeuralTraining:
     seed: int = 0
 
 
-def train_epochs(
-    model: NeuralLanguageModel, contexts: Tensor, targets: Tensor, training: NeuralTraining
-) -> Iterator[float]:
+def train_epochs(model: NeuralLanguageModel, windows: Tensor, training: NeuralTraining) -> Iterator[float]:
     """Train in place by maximum likelihood.
 
     Args:
         model: starts from the weights that it has.
-        contexts: (N, C). targets: (N,).
+        windows: (N, C + 1), every word of a text with the words before it, as ``NgramCounts.windows`` gives them.
         training: how.
 
     Yields:
         the mean loss over each epoch, after it, so that the caller can look at the model between epochs.
     """
     generator = torch.Generator().manual_seed(training.seed)
-    optimizer = torch.optim.AdamW(model.parameters(), training.learning_rate, weight_decay=training.weight_decay)
-    steps = training.epochs * -(-len(targets) // training.batch_size)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), training.learning_rate, weight_decay=training.weight_decay, fused=True
+    )
+    steps = training.epochs * -(-len(windows) // training.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
     for _ in range(training.epochs):
         total = 0.0
-        for batch in torch.randperm(len(targets), generator=generator).split(training.batch_size):
-            loss = F.cross_entropy(model(contexts[batch]), targets[batch])
+        for batch in torch.randperm(len(windows), generator=generator).split(training.batch_size):
+            chosen = windows[batch]  # (B, C + 1)
+            loss = F.cross_entropy(model(chosen[:, :-1]), chosen[:, -1])
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             schedule.step()
             total += loss.item() * len(batch)
-        yield total / len(targets)
+        yield total / len(windows)
 
 
 @torch.no_grad()
-def log_probs(model: NeuralLanguageModel, contexts: Tensor, targets: Tensor, batch_size: int = 1024) -> Tensor:
-    """The natural logarithm of the probability of every word that came: (N,); their perplexity is in ``ngrams``."""
-    parts = zip(contexts.split(batch_size), targets.split(batch_size), strict=True)
-    return torch.cat([-F.cross_entropy(model(context), target, reduction="none") for context, target in parts])
+def log_probs(model: NeuralLanguageModel, windows: Tensor, batch_size: int = 1024) -> Tensor:
+    """The natural logarithm of the probability of each window's last word: (N, C + 1) → (N,).
+
+    What perplexity they come to, :func:`~autograder.reference.ngrams.perplexity` says.
+    """
+    parts = windows.split(batch_size)
+    return torch.cat([-F.cross_entropy(model(part[:, :-1]), part[:, -1], reduction="none") for part in parts])

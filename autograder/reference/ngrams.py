@@ -7,7 +7,7 @@ its context. Axes: N places in a text, n words up to such a place, V words in th
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -35,13 +35,6 @@ def count_ngrams(sentences: Sentences, n: int) -> Counter[tuple[str, ...]]:
         padded = [START] * (n - 1) + [*sentence, END]
         counts.update(zip(*(padded[place:] for place in range(n)), strict=False))
     return counts
-
-
-def frequent_words(sentences: Sentences, min_count: int) -> list[str]:
-    """The words that occur at least so often, the most frequent first, those of like frequency in order."""
-    counts = Counter(word for sentence in sentences for word in sentence)
-    kept = [word for word, count in counts.items() if count >= min_count]
-    return sorted(kept, key=lambda word: (-counts[word], word))
 
 
 def perplexity(log_probs: Tensor) -> float:
@@ -76,20 +69,20 @@ class NgramCounts:
     Args:
         sentences: of the training text; a word outside the vocabulary counts as ``<unk>``.
         n: the highest order.
-        vocabulary: different words; ``</s>`` and ``<unk>`` are added where they are missing. ``<s>`` is no word: it
-            is looked back at and never predicted.
+        vocabulary: different words, such as ``counting.count_words`` finds; ``</s>`` and ``<unk>`` are added where
+            they are missing. ``<s>`` is no word: it is looked back at and never predicted.
 
     Raises:
         ValueError: if n is below 1, or a text has no sentence.
     """
 
-    def __init__(self, sentences: Sentences, n: int, vocabulary: Sequence[str]) -> None:
+    def __init__(self, sentences: Sentences, n: int, vocabulary: Collection[str]) -> None:
         if n < 1:
             raise ValueError(f"n is {n}; it must be at least 1.")
         self.n = n
         self.vocabulary = [*vocabulary, *(mark for mark in (END, UNKNOWN) if mark not in vocabulary)]
         self.word_ids = {word: number for number, word in enumerate(self.vocabulary)}
-        self.base = len(self.vocabulary) + 1
+        self.base = len(self.vocabulary) + 1  # with the start mark, whose number is V
         windows = self.windows(sentences)  # (N, n)
         self.orders: list[Order] = []
         ngram = context = torch.zeros(len(windows), dtype=torch.long)  # (N,)
