@@ -158,6 +158,7 @@ def test_character_encoder_agrees_with_numpy(seed, dtype):
             characters[b, t, : len(word)] = torch.tensor(word)
     by_hand = np.array([[encode_by_hand(encoder, word) for word in sentence] for sentence in words])
     assert_close(encoder(characters), by_hand)
+    assert_close(encoder(characters.transpose(0, 1)), by_hand.swapaxes(0, 1))
 
 
 @seeds
@@ -423,6 +424,11 @@ def test_tied_embeddings_are_one_tensor_that_both_uses_train():
 def test_a_character_encoder_cannot_be_tied():
     with pytest.raises(ValueError, match="set tie_embeddings=False"):
         ELMo(ElmoConfig(31, 5, 7, tie_embeddings=True), random_encoder(5, 0))
+
+
+def test_a_memory_narrower_than_the_model_is_refused_with_both_numbers():
+    with pytest.raises(ValueError, match=r"hidden_size \(4\) must be at least d_model \(5\)"):
+        ELMo(ElmoConfig(31, d_model=5, hidden_size=4))
 
 
 def test_an_encoder_that_is_handed_in_keeps_its_weights_and_an_own_one_starts_at_the_given_spread():

@@ -229,7 +229,9 @@ def test_dropout_is_between_the_layers_and_in_training_alone(cell_class):
     network = RecurrentNetwork(cell_class, 3, 5, num_layers=2, dropout=1.0).double()
     x = normal(2, 4, 3, seed=1)
     nothing_below = run(network.cells[1], torch.zeros(2, 4, 5).double())[0]
-    assert_close(network(x)[0], nothing_below)
+    outputs, state = network(x)
+    assert_close(outputs, nothing_below)
+    assert_close(state[0][0], run(network.cells[0], x)[1][0])
     network.eval()
     assert_close(network(x)[0], run(network.cells[1], run(network.cells[0], x)[0])[0])
 

@@ -65,8 +65,8 @@ class Highway(nn.Module):
 class CharacterEncoder(nn.Module):
     """A vector for a word from its characters: filters, the strongest answer of each, highway layers, a projection.
 
-    After Kim et al. (2016, §2.2 and §2.3), with the projection of Jozefowicz et al. (2016). A filter is laid on
-    at every character of a word, and sees zeros where it reaches beyond the last.
+    After Kim et al. (2016, §2.2 and §2.3), with the projection of Jozefowicz et al. (2016). A filter is laid on at
+    every character of a word, and sees zeros where it reaches beyond the last.
 
     Args:
         d_model: width of a word's vector, D.
@@ -95,10 +95,10 @@ class CharacterEncoder(nn.Module):
         Returns:
             (B, T, D); how far a word was padded makes no difference.
         """
-        B, T, W = characters.shape
-        inside = (characters != PADDING).view(B * T, 1, W)
-        x = self.embedding(characters).view(B * T, W, -1).transpose(1, 2)  # (B·T, C, W)
-        x = x.masked_fill(~inside, 0.0)
+        B, T, _ = characters.shape
+        words = characters.flatten(0, 1)  # (B·T, W)
+        inside = (words != PADDING).unsqueeze(1)
+        x = self.embedding(words).transpose(1, 2).masked_fill(~inside, 0.0)  # (B·T, C, W)
         strongest = []
         for width, convolution in zip(self.widths, self.convolutions, strict=True):
             answers = convolution(F.pad(x, (0, width - 1)))  # (B·T, n, W)
@@ -114,8 +114,8 @@ class ElmoConfig:
     Attributes:
         vocab_size: number of tokens that are predicted, V.
         d_model: width of a token's vector and of each direction's outputs, D.
-        hidden_size: width of an LSTM's memory. If it is not D, what an LSTM puts out and reads back is projected to D
-            (Sak et al. 2014).
+        hidden_size: width of an LSTM's memory, D or more. If it is more, what an LSTM puts out and reads back is
+            projected to D (Sak et al. 2014).
         num_layers: LSTMs in each direction, L.
         dropout: share that is set to 0 in training: of the input of each LSTM and of the softmax layer.
         tie_embeddings: predict with the vectors of the tokens; needs a vector for each token.
@@ -132,11 +132,17 @@ class ElmoConfig:
 
 
 class OneDirection(nn.Module):
-    """LSTMs one above the other; from the second on, each adds to its input (§3.4)."""
+    """LSTMs one above the other; from the second on, each adds to its input (§3.4).
+
+    Raises:
+        ValueError: if ``hidden_size`` is less than ``d_model``.
+    """
 
     def __init__(self, config: ElmoConfig) -> None:
         super().__init__()
         D, H = config.d_model, config.hidden_size
+        if H < D:
+            raise ValueError(f"hidden_size ({H}) must be at least d_model ({D})")
         self.lstms = nn.ModuleList(
             nn.LSTM(D, H, batch_first=True, proj_size=0 if H == D else D) for _ in range(config.num_layers)
         )
@@ -167,7 +173,8 @@ class ELMo(nn.Module):
             embedding of ``vocab_size`` tokens.
 
     Raises:
-        ValueError: if embeddings are to be tied and the token encoder has none.
+        ValueError: if embeddings are to be tied and the token encoder has none, or if ``hidden_size`` is less than
+            ``d_model``.
     """
 
     def __init__(self, config: ElmoConfig, token_encoder: nn.Module | None = None) -> None:
