@@ -95,12 +95,12 @@ class AgreementPair(NamedTuple):
 
 
 def _mixed(domain: Words) -> Words:
-    """Neutral words and those of a domain, about as often the one as the other."""
+    """Neutral words and those of a domain, these about twice as often."""
     neutral = lexicon.NEUTRAL
     return neutral._replace(
-        people=neutral.people + domain.people * 3,
-        things=neutral.things + domain.things * 3,
-        verbs=neutral.verbs + domain.verbs * 3,
+        people=neutral.people + domain.people * 6,
+        things=neutral.things + domain.things * 6,
+        verbs=neutral.verbs + domain.verbs * 6,
     )
 
 
@@ -280,7 +280,7 @@ class _Writer:
         dice = self.dice
         place = self._noun_phrase(noun, plural, adjectives)
         between = []
-        for _ in range(max(at_least, dice.below(3))):
+        for _ in range(max(at_least, dice.choice((0, 0, 1, 1, 2)))):
             other_person, other_plural = dice.chance(0.5), dice.chance(0.5)
             other = dice.choice(words.people if other_person else words.things)
             between.append((self._modifier(person, other, other_person, other_plural, words.verbs), other_plural))
@@ -292,7 +292,7 @@ class _Writer:
         Returns the position of the noun.
         """
         dice = self.dice
-        self.words.append("the" if dice.chance(0.7) else dice.choice(lexicon.DETERMINERS[plural]))
+        self.words.append("the" if dice.chance(0.5) else dice.choice(lexicon.DETERMINERS[plural]))
         if adjectives:
             self.words.append(dice.choice(adjectives))
         elif dice.chance(0.3):
@@ -322,7 +322,7 @@ class _Writer:
         """What the subject does or is. Returns the position of the verb."""
         dice = self.dice
         kind = dice.below(7)
-        if kind < 2:
+        if kind < (2 if person else 4):
             self.words += [dice.choice(lexicon.BEING)[plural], dice.choice(lexicon.NEUTRAL.adjectives)]
             return len(self.words) - 2
         if not person or kind == 2:
@@ -340,7 +340,7 @@ class _Writer:
 
     def _verb(self, forms: Sequence[str], plural: bool) -> int:
         """A verb in the present, perhaps with an adverb before it. Returns its position."""
-        if self.dice.chance(0.25):
+        if self.dice.chance(0.15):
             self.words.append(self.dice.choice(lexicon.ADVERBS))
         self.words.append(forms[plural])
         return len(self.words) - 1
