@@ -1,13 +1,16 @@
 """A released course to work in, and the sample class graded once for all tests that look at it."""
 
+import random
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 import pytest
 from nbformat import NotebookNode
 from playwright.sync_api import Browser, sync_playwright
@@ -41,6 +44,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         name = item.path.stem
         item.add_marker(pytest.mark.xdist_group("sample" if name in SHARING_THE_SAMPLE_CLASS else name))
+
+
+@pytest.fixture(autouse=True)
+def _same_draws_in_every_run() -> None:
+    """What a test draws without a seed of its own does not depend on which tests ran before it."""
+    random.seed(0)
+    np.random.seed(0)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 @dataclass(frozen=True)

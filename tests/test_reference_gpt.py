@@ -31,7 +31,7 @@ def random_config(seed: int, norm_first: bool, positions: str = "learned") -> GP
     draw = random.Random(seed)
     num_heads, head_size = draw.choice([1, 2, 3, 5]), draw.choice([4, 6, 8] if positions == "rotary" else [3, 6, 7])
     return GPTConfig(
-        vocabulary_size=draw.randint(41, 60),
+        vocab_size=draw.randint(41, 60),
         context_size=draw.randint(13, 19),
         d_model=num_heads * head_size,
         num_layers=draw.randint(1, 4),
@@ -57,7 +57,7 @@ def random_gpt(config: GPTConfig, dtype: torch.dtype = torch.float64, seed: int 
 
 
 def random_ids(config: GPTConfig, B: int, T: int, seed: int = 0) -> Tensor:
-    return torch.randint(config.vocabulary_size, (B, T), generator=torch.Generator().manual_seed(seed))
+    return torch.randint(config.vocab_size, (B, T), generator=torch.Generator().manual_seed(seed))
 
 
 def transformers_model(config: GPTConfig, dtype: torch.dtype, seed: int, **more) -> nn.Module:
@@ -65,7 +65,7 @@ def transformers_model(config: GPTConfig, dtype: torch.dtype, seed: int, **more)
     kind, described = (GPT2LMHeadModel, GPT2Config) if config.norm_first else (OpenAIGPTLMHeadModel, OpenAIGPTConfig)
     model = kind(
         described(
-            vocab_size=config.vocabulary_size,
+            vocab_size=config.vocab_size,
             n_positions=config.context_size,
             n_embd=config.d_model,
             n_layer=config.num_layers,
@@ -94,6 +94,14 @@ def assert_close(ours: Tensor, other: Tensor) -> None:
     assert (ours - other).abs().max().item() <= TOLERANCE[ours.dtype] * scale
 
 
+def assert_gradients_close(ours: nn.Module, other: nn.Module) -> None:
+    """The same of the gradients of ``ours`` and the weights of ``other``, relative to the largest of all gradients."""
+    names = [name for name, _ in ours.named_parameters()]
+    assert names == [name for name, _ in other.named_parameters()]
+    all_ours = torch.cat([ours.get_parameter(name).grad.flatten() for name in names])
+    assert_close(all_ours, torch.cat([other.get_parameter(name).flatten() for name in names]))
+
+
 @layouts
 @dtypes
 @seeds
@@ -114,13 +122,12 @@ def test_all_hidden_states_and_logits_agree_with_transformers(seed, norm_first, 
 def test_gradients_of_all_weights_agree_with_transformers(seed, norm_first, dtype):
     ours, theirs = pair(seed, norm_first, dtype)
     ids = random_ids(ours.config, B=2, T=11, seed=seed)
-    upstream = torch.randn(2, 11, ours.config.vocabulary_size, dtype=dtype) / 10
+    upstream = torch.randn(2, 11, ours.config.vocab_size, dtype=dtype) / 10
     ours(ids).backward(upstream)
     theirs(ids).logits.backward(upstream)
     gradients = GPT(ours.config).to(dtype)
     load_published_weights(gradients, {name: weight.grad for name, weight in theirs.named_parameters()})
-    for name, gradient in gradients.named_parameters():
-        assert_close(ours.get_parameter(name).grad, gradient)
+    assert_gradients_close(ours, gradients)
 
 
 @layouts
@@ -195,7 +202,7 @@ def test_nothing_depends_on_what_comes_later(norm_first, positions):
     model = random_gpt(random_config(2, norm_first, positions))
     ids = random_ids(model.config, B=2, T=10)
     changed = ids.clone()
-    changed[:, 6] = (changed[:, 6] + 1) % model.config.vocabulary_size
+    changed[:, 6] = (changed[:, 6] + 1) % model.config.vocab_size
     before, after = model(ids), model(changed)
     assert_close(before[:, :6], after[:, :6])
     assert ((before[:, 6:] - after[:, 6:]).abs().amax(dim=-1) > 1e-6).all()

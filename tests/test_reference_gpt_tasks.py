@@ -78,7 +78,7 @@ def transformers_model(kind: type, seed: int, dtype: torch.dtype, **more) -> tup
     config = random_config(seed, norm_first=False)
     theirs = kind(
         OpenAIGPTConfig(
-            vocab_size=config.vocabulary_size,
+            vocab_size=config.vocab_size,
             n_positions=config.context_size,
             n_embd=config.d_model,
             n_layer=config.num_layers,
@@ -111,7 +111,7 @@ def test_classification_agrees_with_transformers_in_logits_and_gradients(seed, d
     with torch.no_grad():
         ours.head.weight.copy_(theirs.score.weight)
         ours.head.bias.zero_()
-    batch = task_batch(random_examples(1, model.config.vocabulary_size, seed), PADDING)
+    batch = task_batch(random_examples(1, model.config.vocab_size, seed), PADDING)
     labels = torch.tensor([4, 0, 2])
     told = theirs(batch.ids[:, 0], labels=labels)
     class_logits, language_model_logits = ours.with_language_model(batch)
@@ -130,7 +130,7 @@ def test_choice_with_the_auxiliary_loss_agrees_with_transformers_in_logits_and_g
     with torch.no_grad():
         ours.head.weight.copy_(theirs.multiple_choice_head.summary.weight)
         ours.head.bias.copy_(theirs.multiple_choice_head.summary.bias)
-    batch = task_batch(random_examples(4, model.config.vocabulary_size, seed), PADDING)
+    batch = task_batch(random_examples(4, model.config.vocab_size, seed), PADDING)
     labels = torch.tensor([1, 3, 0])
     behind = torch.arange(batch.ids.size(2)) >= batch.lengths.unsqueeze(-1)
     told = theirs(
@@ -199,10 +199,10 @@ def test_the_auxiliary_loss_is_weighted_and_the_task_is_not():
 def test_special_tokens_come_behind_the_others_and_leave_them_alone(norm_first):
     model = random_gpt(random_config(3, norm_first))
     ids = random_ids(model.config, B=2, T=7)
-    V, before = model.config.vocabulary_size, model(ids)
+    V, before = model.config.vocab_size, model(ids)
     special = add_special_tokens(model)
     assert (special.start, special.delimiter, special.extract) == (V, V + 1, V + 2)
-    assert model.config.vocabulary_size == V + 3
+    assert model.config.vocab_size == V + 3
     after = model(ids)
     assert after.shape == (2, 7, V + 3)
     assert_close(after[..., :V], before)

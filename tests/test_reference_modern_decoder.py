@@ -6,7 +6,7 @@ import struct
 import pytest
 import torch
 from test_reference_gguf import text
-from test_reference_gpt import assert_close, random_ids, randomize
+from test_reference_gpt import assert_close, assert_gradients_close, random_ids, randomize
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -31,7 +31,7 @@ def random_config(seed: int) -> ModernDecoderConfig:
     num_key_value_heads, shared, head_size = draw.choice([1, 2, 3]), [1, 2, 3, 5][seed % 4], draw.choice([4, 6, 8])
     num_heads = num_key_value_heads * shared
     return ModernDecoderConfig(
-        vocabulary_size=draw.randint(41, 60),
+        vocab_size=draw.randint(41, 60),
         context_size=draw.randint(13, 19),
         d_model=num_heads * head_size,
         feed_forward_size=draw.randint(61, 80),
@@ -46,7 +46,7 @@ def random_config(seed: int) -> ModernDecoderConfig:
 def llama(config: ModernDecoderConfig, **more) -> LlamaForCausalLM:
     return LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=config.vocabulary_size,
+            vocab_size=config.vocab_size,
             hidden_size=config.d_model,
             intermediate_size=config.feed_forward_size,
             num_hidden_layers=config.num_layers,
@@ -100,13 +100,12 @@ def test_all_hidden_states_and_logits_agree_with_transformers(seed, dtype):
 def test_gradients_of_all_weights_agree_with_transformers(seed, dtype):
     ours, theirs = pair(seed, dtype)
     ids = random_ids(ours.config, B=2, T=11, seed=seed)
-    upstream = torch.randn(2, 11, ours.config.vocabulary_size, dtype=dtype) / 10
+    upstream = torch.randn(2, 11, ours.config.vocab_size, dtype=dtype) / 10
     ours(ids).backward(upstream)
     theirs(ids).logits.backward(upstream)
     gradients = ModernDecoder(ours.config).to(dtype)
     load_published_weights(gradients, {name: weight.grad for name, weight in theirs.named_parameters()})
-    for name, gradient in gradients.named_parameters():
-        assert_close(ours.get_parameter(name).grad, gradient)
+    assert_gradients_close(ours, gradients)
 
 
 def test_attention_weights_agree_with_transformers():

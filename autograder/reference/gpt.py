@@ -25,7 +25,7 @@ class GPTConfig:
     """The numbers of one GPT.
 
     Args:
-        vocabulary_size: number of tokens, V.
+        vocab_size: number of tokens, V.
         context_size: the most positions that can be read at once.
         d_model: width, D.
         num_layers: number of layers, L.
@@ -36,7 +36,7 @@ class GPTConfig:
         initial_std: spread of the weights before training.
     """
 
-    vocabulary_size: int
+    vocab_size: int
     context_size: int
     d_model: int
     num_layers: int
@@ -144,7 +144,7 @@ class GPT(nn.Module):
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         self.config = config
-        self.token_embedding = nn.Embedding(config.vocabulary_size, config.d_model)
+        self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
         if config.positions == "learned":
             self.position_embedding = nn.Embedding(config.context_size, config.d_model)
         else:

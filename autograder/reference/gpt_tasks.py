@@ -84,7 +84,7 @@ def add_special_tokens(model: GPT) -> SpecialTokens:
     with torch.no_grad():
         new.weight[:V] = old
     model.token_embedding = new
-    model.config = replace(model.config, vocabulary_size=V + 3)
+    model.config = replace(model.config, vocab_size=V + 3)
     return SpecialTokens(V, V + 1, V + 2)
 
 

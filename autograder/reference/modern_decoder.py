@@ -25,7 +25,7 @@ class ModernDecoderConfig:
     """The numbers of one modern decoder.
 
     Args:
-        vocabulary_size: number of tokens, V.
+        vocab_size: number of tokens, V.
         context_size: the most positions that can be read at once.
         d_model: width, D.
         feed_forward_size: width inside the network at each position, F.
@@ -37,7 +37,7 @@ class ModernDecoderConfig:
         initial_std: spread of the weights before training.
     """
 
-    vocabulary_size: int
+    vocab_size: int
     context_size: int
     d_model: int
     feed_forward_size: int
@@ -64,7 +64,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) → (..., D)."""
-        return F.rms_norm(x, self.weight.shape, self.weight, self.epsilon)
+        return x * (x.square().mean(dim=-1, keepdim=True) + self.epsilon).rsqrt() * self.weight
 
 
 class GroupedQueryAttention(nn.Module):
@@ -90,8 +90,9 @@ class GroupedQueryAttention(nn.Module):
         """Queries (B, H, T, head size), keys and values (B, K, T, head size) of x (B, T, D)."""
         H, K = self.num_heads, self.num_key_value_heads
         heads = split_heads(self.query_key_value_projection(x), H + 2 * K)
-        q, k = rotate(heads[:, : H + K], rotation).split([H, K], dim=1)
-        return q, k, heads[:, H + K :]
+        turning, v = heads.split([H + K, K], dim=1)
+        q, k = rotate(turning, rotation).split([H, K], dim=1)
+        return q, k, v
 
     def forward(self, x: Tensor, rotation: Rotation, cache: KeyValueCache | None = None) -> Tensor:
         """(B, T, D) → (B, T, D). With a cache, x also sees what was read before, and is kept for what follows."""
@@ -147,7 +148,7 @@ class ModernDecoder(nn.Module):
     def __init__(self, config: ModernDecoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.token_embedding = nn.Embedding(config.vocabulary_size, config.d_model)
+        self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.rotary_positions = RotaryPositions(config.head_size, config.context_size, config.rotary_base)
         self.layers = nn.ModuleList(ModernLayer(config) for _ in range(config.num_layers))
         self.final_norm = RMSNorm(config.d_model, config.norm_epsilon)
@@ -279,7 +280,7 @@ def load_gguf(path: Path | str) -> ModernDecoder:
         raise GGUFError(f"{path} holds no Llama whose output weights are its token embeddings: choose another file")
     V, D = file.entry("token_embd.weight").shape
     config = ModernDecoderConfig(
-        vocabulary_size=V,
+        vocab_size=V,
         context_size=file.value("llama.context_length"),
         d_model=D,
         feed_forward_size=file.value("llama.feed_forward_length"),

@@ -64,7 +64,7 @@ class TrainingConfig:
     seed: int = 0
 
     def rate(self, step: int) -> float:
-        """The learning rate of a step: up in a straight line, then down along half a cosine (Loshchilov and Hutter 2017).
+        """The learning rate of a step: up in a straight line, then down half a cosine (Loshchilov and Hutter 2017).
 
         Args:
             step: 0 ≤ step < ``steps``.
@@ -99,7 +99,7 @@ def step_seed(seed: int, step: int) -> int:
 
 
 def adamw(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW with weight decay on matrices only (Loshchilov and Hutter 2019; the split is that of Radford et al. 2018)."""
+    """AdamW (Loshchilov and Hutter 2019) with weight decay on matrices only (Radford et al. 2018, §4.1)."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": config.weight_decay},
@@ -176,7 +176,7 @@ def _step(
     with torch.autocast(device, torch.bfloat16, enabled=config.bfloat16):
         loss = loss_of_step(step)
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
     if not torch.isfinite(norm):
         raise FloatingPointError(
