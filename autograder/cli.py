@@ -5,6 +5,7 @@ help comes at once.
 """
 
 import errno
+import gc
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -306,6 +307,7 @@ def grade(
         _protect(unsafe)
     from autograder.grading.grade import grade as grade_all
 
+    gc.freeze()  # what was imported stays; to look through it again and again would cost seconds
     with _crew(workers, cluster) as crew, live_progress(err) as progress:
         graded = grade_all(opened, chosen, student, crew, force, dry_run, progress)
     if as_json:
@@ -601,12 +603,14 @@ def formgrader(
 @bench.command("grading")
 def bench_grading(
     rounds: Annotated[int, typer.Option(min=1, help="How often each of the two grades the class.")] = 3,
-    students: Annotated[int | None, typer.Option(min=1, help="Only so many of the class of 24.")] = None,
+    students: Annotated[
+        int, typer.Option(min=1, help="How many: some of the sample class of 24, or more like it.")
+    ] = 48,
     training: Annotated[bool, typer.Option("--training", help="With the training at the end of the notebook.")] = False,
     folder: BenchFolder = None,
     as_json: Json = False,
 ) -> None:
-    """Grade the sample class of 06-attention by stock nbgrader and by ours, in turn."""
+    """Grade a made-up class of 06-attention by stock nbgrader and by ours, in turn."""
     from autograder.grading.bench import compare, minutes
 
     _protect(unsafe=False)

@@ -38,6 +38,7 @@ def configure(config: Config) -> None:
         "markdown2html": "autograder.grading.pages.safe_markdown2html",
         "clean_html": "autograder.grading.pages.safe_html",
     }
+    config.Exporter.optimistic_validation = True  # once behind all preprocessors and not behind each
     prepare_environment()
 
 

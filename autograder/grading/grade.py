@@ -11,7 +11,7 @@ from autograder.checking.verdict import Verdict
 from autograder.course import Assignment, Course, CourseError, read_notebook
 from autograder.grading.enter import Change, Clerk
 from autograder.grading.files import clear_partial, only_run, secret_seed
-from autograder.grading.gradebook import open_gradebook, quiet_logging
+from autograder.grading.gradebook import one_engine, open_gradebook, quiet_logging
 from autograder.grading.intake import Collected, Submission, collect, is_unreadable
 from autograder.grading.pages import place_mathjax
 from autograder.grading.release import release
@@ -96,7 +96,7 @@ def grade(
         OSError: if the disk is full; what was done is kept, and the next run goes on from there.
     """
     progress, crew = progress or Progress(), crew or LocalCrew()
-    with only_run(course.root):
+    with only_run(course.root), one_engine():
         for folder in (course.verdicts_directory, course.submitted_directory):
             clear_partial(folder)
         not_released: list[str] = []
@@ -105,6 +105,8 @@ def grade(
         else:
             assignments, not_released = ensure_released(course, assignments)
             place_mathjax(course)
+        if _is_all_new(course):
+            crew.prepare()
         collected = _collect(course, assignments, student, progress)
         secret_seed(course.root)
         submissions, warnings = collected.submissions, not_released + collected.warnings
@@ -201,6 +203,12 @@ def _is_released(course: Course, assignment: Assignment) -> bool:
         except MissingEntry:
             there = False
     return there and assignment.release_path.exists()
+
+
+def _is_all_new(course: Course) -> bool:
+    """Whether something arrived and nothing was graded yet: there will be work, so nobody need wait to know it."""
+    kept, arrived = course.verdicts_directory, course.received_directory
+    return arrived.is_dir() and any(arrived.iterdir()) and not (kept.is_dir() and any(kept.iterdir()))
 
 
 def _collect(course: Course, assignments: list[Assignment], student: str | None, progress: Progress) -> Collected:

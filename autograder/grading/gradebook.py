@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import nbgrader.api
 from nbgrader.api import Assignment, BaseCell, Grade, Gradebook, SubmittedAssignment, SubmittedNotebook
 from nbgrader.apps.api import NbGraderAPI
 from nbgrader.coursedir import CourseDirectory
+from sqlalchemy import Engine
 from traitlets.config import Config
 
 from autograder.course import Course
@@ -55,6 +57,30 @@ def open_gradebook(course: Course) -> Gradebook:
     """The gradebook; use it in a ``with`` block."""
     prepare_environment()
     return Gradebook(database_url(course), course.config.get("CourseDirectory", {}).get("course_id", ""))
+
+
+@contextlib.contextmanager
+def one_engine() -> Iterator[None]:
+    """Let all gradebooks that nbgrader opens share an engine for each database, closed ones included.
+
+    nbgrader opens the gradebook ten times for each submission, and every engine compiles all statements anew. Closing
+    a gradebook closes its engine's connections; the engine can be used again.
+    """
+    engines: dict[str, Engine] = {}
+    create = nbgrader.api.create_engine
+
+    def shared(url: str, **options: Any) -> Engine:
+        if url not in engines:
+            engines[url] = create(url, **options)
+        return engines[url]
+
+    nbgrader.api.create_engine = shared
+    try:
+        yield
+    finally:
+        nbgrader.api.create_engine = create
+        for engine in engines.values():
+            engine.dispose()
 
 
 @dataclass(frozen=True)
