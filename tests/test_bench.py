@@ -12,7 +12,8 @@ import pytest
 from conftest import ASSIGNMENT, ROOT
 
 from autograder.course import Course
-from autograder.grading.bench import Comparison, Judged, Spread
+from autograder.grading.bench import Comparison, Judged, Spread, class_of
+from autograder.grading.demo import sample_class
 from autograder.grading.memory import MIB, History
 from autograder.grading.scale import Model, Run, planned
 from autograder.grading.timing import BenchError, one_thread_each, timed
@@ -37,6 +38,16 @@ def test_bench_grading_reports_both_sides_and_that_they_agree(tmp_path: Path) ->
     assert (told["points_agree"], told["submissions"], told["rounds"]) == (True, 2, 1)
     assert told["workers"] in (1, 2)
     assert told["answers_compared"] > 8
+
+
+def test_a_larger_class_is_the_sample_class_and_others_like_it() -> None:
+    assignment = Course.at(ROOT).assignment(ASSIGNMENT)
+    sample, larger, smaller = sample_class(assignment), class_of(30, assignment), class_of(5, assignment)
+    assert larger[: len(sample)] == sample
+    assert len({student.name for student in larger}) == 30
+    assert [student.kind for student in larger[24:]] == [student.kind for student in sample[:6]]
+    assert all(student in sample for student in smaller)
+    assert len({student.name for student in smaller}) == 5
 
 
 def test_bench_scale_reports_runs_memory_and_readiness(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from autograder.course import Course
 from autograder.grading.demo import make_course, sample_class
 from autograder.grading.execute import VERDICT
 from autograder.grading.grade import grade
-from autograder.grading.gradebook import demand, open_api, open_gradebook, quiet_logging
+from autograder.grading.gradebook import demand, one_engine, open_api, open_gradebook, quiet_logging
 from autograder.grading.metadata import CheckMetadata
 from autograder.grading.release import release
 from autograder.grading.store import all_ours, verdict_path
@@ -256,3 +256,17 @@ def test_wrong_metadata_are_refused_also_after_right_ones(graded: tuple[Course, 
     for _ in range(2):
         with pytest.raises(ValidationError):
             CheckMetadata().preprocess(notebook, {})
+
+
+def test_gradebooks_share_an_engine_while_they_are_told_to_and_can_be_opened_again(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'gradebook.db'}"
+    with one_engine():
+        with Gradebook(url) as first:
+            first.add_student("ann")
+        with Gradebook(url) as second, Gradebook(f"sqlite:///{tmp_path / 'other.db'}") as other:
+            assert [student.id for student in second.students] == ["ann"]
+            assert second.engine is first.engine is not other.engine
+            assert other.students == []
+    with Gradebook(url) as third:
+        assert third.engine is not first.engine
+        assert [student.id for student in third.students] == ["ann"]

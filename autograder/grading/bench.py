@@ -147,7 +147,7 @@ def compare(
     if not training:
         _without_training(assignment)
     release(ours, assignment)
-    chosen = _class_of(students, assignment)
+    chosen = class_of(students, assignment)
     for student in chosen:
         hand_in(ours, assignment, student)
     collected = Course.at(shutil.copytree(ours.root, folder / "collected"))
@@ -189,7 +189,7 @@ def _without_training(assignment: Assignment) -> None:
     nbformat.write(notebook, assignment.solution_path)
 
 
-def _class_of(count: int, assignment: Assignment) -> list[MadeUp]:
+def class_of(count: int, assignment: Assignment) -> list[MadeUp]:
     """The sample class, or some of it; for more students, others like it whose mistakes are drawn anew."""
     students = sample_class(assignment)
     if count < len(students):
