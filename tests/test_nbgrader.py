@@ -23,6 +23,7 @@ from nbgrader.nbgraderformat import ValidationError
 from nbgrader.preprocessors import NbGraderPreprocessor
 
 from autograder.course import Course
+from autograder.grading.configuration import prepare_environment
 from autograder.grading.demo import make_course, sample_class
 from autograder.grading.execute import VERDICT
 from autograder.grading.grade import grade
@@ -259,6 +260,7 @@ def test_wrong_metadata_are_refused_also_after_right_ones(graded: tuple[Course, 
 
 
 def test_gradebooks_share_an_engine_while_they_are_told_to_and_can_be_opened_again(tmp_path: Path) -> None:
+    prepare_environment()
     url = f"sqlite:///{tmp_path / 'gradebook.db'}"
     with one_engine():
         with Gradebook(url) as first:

@@ -1,19 +1,19 @@
 """Our GPT against transformers' GPT-2, and our modern decoder against its Llama: training steps and writing."""
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autograder.benchmarks.interleaved import interleaved
+from autograder.benchmarks.interleaved import demand_same_work, interleaved
 from autograder.reference import gpt, modern_decoder
 from autograder.reference.sampling import LanguageModel, generate
 
-VOCABULARY_SIZE, NUM_LAYERS, HEAD_SIZE = 4096, 4, 32
-SHAPES = [(128, 64, 16), (128, 256, 8), (128, 512, 4), (256, 64, 16), (256, 256, 4), (512, 128, 8), (512, 512, 2)]
+VOCAB_SIZE, NUM_LAYERS, HEAD_SIZE = 4096, 4, 32
+SHAPES = ((128, 64, 16), (128, 256, 8), (128, 512, 4), (256, 64, 16), (256, 256, 4), (512, 128, 8), (512, 512, 2))
 """Width, length and batch: (d, T, B)."""
 NEW_TOKENS = 32
 
@@ -24,7 +24,7 @@ def gpt_pair(d_model: int, context_size: int) -> tuple[gpt.GPT, Any]:
 
     num_heads = d_model // HEAD_SIZE
     described = GPT2Config(
-        vocab_size=VOCABULARY_SIZE,
+        vocab_size=VOCAB_SIZE,
         n_positions=context_size,
         n_embd=d_model,
         n_layer=NUM_LAYERS,
@@ -37,7 +37,7 @@ def gpt_pair(d_model: int, context_size: int) -> tuple[gpt.GPT, Any]:
     )
     theirs = GPT2LMHeadModel(described)
     theirs.set_attn_implementation("sdpa")
-    ours = gpt.GPT(gpt.GPTConfig(VOCABULARY_SIZE, context_size, d_model, NUM_LAYERS, num_heads))
+    ours = gpt.GPT(gpt.GPTConfig(VOCAB_SIZE, context_size, d_model, NUM_LAYERS, num_heads))
     gpt.load_published_weights(ours, theirs.state_dict())
     return ours, theirs
 
@@ -48,10 +48,10 @@ def modern_pair(d_model: int, context_size: int) -> tuple[modern_decoder.ModernD
 
     num_heads = d_model // HEAD_SIZE
     config = modern_decoder.ModernDecoderConfig(
-        VOCABULARY_SIZE, context_size, d_model, d_model * 8 // 3, NUM_LAYERS, num_heads, num_heads // 2
+        VOCAB_SIZE, context_size, d_model, d_model * 8 // 3, NUM_LAYERS, num_heads, num_heads // 2
     )
     described = LlamaConfig(
-        vocab_size=VOCABULARY_SIZE,
+        vocab_size=VOCAB_SIZE,
         hidden_size=d_model,
         intermediate_size=config.feed_forward_size,
         num_hidden_layers=NUM_LAYERS,
@@ -87,12 +87,12 @@ def training_step(model: nn.Module, logits: Callable[[Tensor], Tensor], ids: Ten
     return step
 
 
-def race(layout: str, mode: str, d_model: int, T: int, B: int, rounds: int) -> dict[str, Any]:
+def race(name: str, mode: str, d_model: int, T: int, B: int, rounds: int) -> dict[str, Any]:
     """One race at one shape.
 
     Args:
-        layout: ``"GPT-2"`` or ``"Llama"``.
-        mode: ``"forward and backward"`` on B texts of T tokens, or ``"generation"`` of 32 tokens after B prompts of
+        name: ``"GPT-2"`` or ``"Llama"``.
+        mode: ``"training"``, one step forward and backward on B texts of T tokens, or ``"generation"`` of 32 tokens after B prompts of
             T tokens, the likeliest each time, with the cache.
         rounds: how many pairs of times to take.
 
@@ -101,9 +101,9 @@ def race(layout: str, mode: str, d_model: int, T: int, B: int, rounds: int) -> d
         :func:`~autograder.benchmarks.interleaved.interleaved` measured.
     """
     torch.manual_seed(0)
-    ours, theirs = PAIRS[layout](d_model, T + NEW_TOKENS)
-    prompt = torch.randint(VOCABULARY_SIZE, (B, T + 1))
-    if mode == "forward and backward":
+    ours, theirs = PAIRS[name](d_model, T + NEW_TOKENS)
+    prompt = torch.randint(VOCAB_SIZE, (B, T + 1))
+    if mode == "training":
         our_work = training_step(ours, ours, prompt)
         their_work = training_step(theirs, lambda ids: theirs(ids, use_cache=False).logits, prompt)
     else:
@@ -120,14 +120,15 @@ def race(layout: str, mode: str, d_model: int, T: int, B: int, rounds: int) -> d
             )
 
     difference = (our_work() - their_work()).abs().max().item()
+    demand_same_work(f"{name}, {mode}, at d = {d_model}, T = {T}", difference)
     timed = interleaved(our_work, their_work, rounds)
-    return {"layout": layout, "mode": mode, "d": d_model, "T": T, "B": B, "difference": difference, **timed}
+    return {"model": name, "mode": mode, "d_model": d_model, "T": T, "B": B, "difference": difference, **timed}
 
 
-def races(rounds: int = 15, shapes: list[tuple[int, int, int]] | None = None) -> Iterator[dict[str, Any]]:
-    """All races, one after the other, by default at ``SHAPES``."""
-    for layout in PAIRS:
-        for mode in ("forward and backward", "generation"):
-            for d_model, T, B in shapes or SHAPES:
-                yield race(layout, mode, d_model, T, B, rounds)
+def races(rounds: int, shapes: Sequence[tuple[int, int, int]] = SHAPES) -> Iterator[dict[str, Any]]:
+    """All races, one after the other."""
+    for name in PAIRS:
+        for mode in ("training", "generation"):
+            for d_model, T, B in shapes:
+                yield race(name, mode, d_model, T, B, rounds)
                 gc.collect()

@@ -53,6 +53,16 @@ def interleaved(ours: Work, theirs: Work, rounds: int) -> dict[str, dict[str, fl
     }
 
 
+def demand_same_work(what: str, difference: float, allowed: float = 1e-4) -> None:
+    """Refuse to time two sides that do not do the same.
+
+    Raises:
+        RuntimeError: if their results differ by more than float32 explains.
+    """
+    if not difference <= allowed:
+        raise RuntimeError(f"{what}: the results differ by {difference:.1e}, so their times say nothing.")
+
+
 def lower_bound(ratios: list[float], resamples: int = 2000) -> float:
     """Where the 95 % interval of the median begins, by bootstrap (Efron & Tibshirani 1993, §13.3)."""
     generator = random.Random(0)
