@@ -92,8 +92,8 @@ def race(name: str, mode: str, d_model: int, T: int, B: int, rounds: int) -> dic
 
     Args:
         name: ``"GPT-2"`` or ``"Llama"``.
-        mode: ``"training"``, one step forward and backward on B texts of T tokens, or ``"generation"`` of 32 tokens after B prompts of
-            T tokens, the likeliest each time, with the cache.
+        mode: ``"training"``, one step forward and backward on B texts of T tokens, or ``"generation"`` of 32 tokens
+            after B prompts of T tokens, the likeliest each time, with the cache.
         rounds: how many pairs of times to take.
 
     Returns:
