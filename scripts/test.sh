@@ -11,4 +11,4 @@ if ! .venv/bin/python -c 'from autograder.grading.sandbox import demand_sandbox;
     export WIC_SKIP_SANDBOX=1 AUTOGRADER_UNSAFE=1
 fi
 # Which tests go to which process, and in which order, tests/conftest.py says.
-exec .venv/bin/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder "$@"
+exec .venv/bin/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder "$@"

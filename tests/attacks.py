@@ -103,7 +103,7 @@ READING = [
            "    print(attempt(lambda: open(f'/proc/{pid}/mem', 'rb').read(1)))", r"(FileNotFoundError[\s\S]*){3}"),
     Attack("files left open",
            "import os\nlinks = set()\nfor fd in range(3, 4096):\n    try:\n        links.add(os.readlink(f'/proc/self/fd/{fd}').split(':')[0])\n"
-           "    except OSError:\n        pass\nprint(sorted(links))", r"^\['socket'\]"),
+           "    except OSError:\n        pass\nprint(sorted(links))", r"^\[('/packages/matplotlib/[^']*\.ttf', )*'socket'\]"),
     Attack("environment", "import os\nprint(os.environ.get('RED_TEAM_SECRET'), len(os.environ) < 25)", r"^None True"),
     Attack("expected values in memory",
            "import gc, sys\nprint([m for m in sys.modules if m.startswith('autograder') and 'client' not in m])\n"

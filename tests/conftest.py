@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from nbformat import NotebookNode
 from playwright.sync_api import Browser, sync_playwright
+from xdist.scheduler import LoadScopeScheduling
 
 from autograder.course import Assignment, Course
 from autograder.grading.demo import MadeUp, make_class, make_course
@@ -35,15 +36,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Share the files out among processes: the slow ones first, so that none is left with a long one at the end.
-
-    A file stays with one process, since its tests share what is slow to make; so do files that share the sample class.
-    """
+    """The slow files first, so that no process is left with a long one at the end."""
     rank = {name: place for place, name in enumerate(SLOWEST_FIRST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
-    for item in items:
-        name = item.path.stem
-        item.add_marker(pytest.mark.xdist_group("sample" if name in SHARING_THE_SAMPLE_CLASS else name))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> "FilesTogether":
+    """Share the tests out among processes by :class:`FilesTogether`."""
+    return FilesTogether(config, log)
+
+
+class FilesTogether(LoadScopeScheduling):
+    """A file stays with one process, since its tests share what is slow to make; so do those with the sample class."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        name = Path(nodeid.partition("::")[0]).stem
+        return "the sample class" if name in SHARING_THE_SAMPLE_CLASS else name
 
 
 @pytest.fixture(autouse=True)
