@@ -79,6 +79,16 @@ def test_the_grader_itself_does_not_wait_for_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_who_was_prepared_in_vain_is_sent_away() -> None:
+    crew = LocalCrew()
+    crew.prepare()
+    forkserver = next(p for p in psutil.Process().children() if "forkserver" in " ".join(p.cmdline()))
+    wait_until(lambda: len(forkserver.children()) == crew.workers)
+    crew.dismiss()
+    wait_until(lambda: not forkserver.children())
+    assert points(list(crew.outcomes(work(RIGHT)))) == {0: 6.0}
+
+
 def test_a_worker_that_is_killed_costs_nobody_anything() -> None:
     outcomes = []
     for index, outcome in LocalCrew().outcomes(work(*SOURCES)):

@@ -80,6 +80,7 @@ class DaskCrew:
     def __init__(self, address: str) -> None:
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is said once, by us
         self.address = address
+        self._has_gone = False
         if not re.fullmatch(r"(tcp|tls|ws|wss)://.+:\d+", address):
             raise ClusterError(f"{address} is no address of a Dask scheduler, such as tcp://10.0.0.5:8786.")
         try:
@@ -107,6 +108,9 @@ class DaskCrew:
 
     def prepare(self) -> None:
         """See :class:`autograder.grading.workers.Crew`. Its workers were made ready when it was made."""
+
+    def dismiss(self) -> None:
+        """See :class:`autograder.grading.workers.Crew`. A cluster's workers are the cluster's."""
 
     def outcomes(self, work: Iterable[Work]) -> Iterator[tuple[int, Outcome]]:
         """See :class:`autograder.grading.workers.Crew`. Dask tries work again whose worker is lost; we do once more.
@@ -177,6 +181,7 @@ class DaskCrew:
             raise self._gone() from error
 
     def _gone(self) -> ClusterError:
+        self._has_gone = True
         return ClusterError(
             f"The scheduler at {self.address} has gone. Run the same command again when it is back; what is graded is "
             "kept."
@@ -201,8 +206,9 @@ class DaskCrew:
 
     def close(self) -> None:
         """Leave the cluster; its workers stay."""
-        with contextlib.suppress(Exception):  # the scheduler may be what has gone
-            self._client.unregister_worker_plugin(self._plugin)
+        if not self._has_gone:  # else Dask would wait for it for two minutes
+            with contextlib.suppress(Exception):
+                self._client.unregister_worker_plugin(self._plugin)
         self._client.close(timeout=5)
 
     def __enter__(self) -> "DaskCrew":

@@ -1,6 +1,7 @@
 """Grading a class: collect, make verdicts in parallel, let nbgrader enter them, write feedback pages."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,8 @@ def grade(
         OSError: if the disk is full; what was done is kept, and the next run goes on from there.
     """
     progress, crew = progress or Progress(), crew or LocalCrew()
-    with only_run(course.root), one_engine():
+    with only_run(course.root), one_engine(), ExitStack() as leaving:
+        leaving.callback(crew.dismiss)
         for folder in (course.verdicts_directory, course.submitted_directory):
             clear_partial(folder)
         not_released: list[str] = []

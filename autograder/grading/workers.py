@@ -86,6 +86,10 @@ class Crew(Protocol):
         """Tell that there will be work, for what takes a while to be ready; it does not wait until it is."""
         ...
 
+    def dismiss(self) -> None:
+        """Tell that no work will come any more; who was prepared for it in vain is sent away."""
+        ...
+
     def outcomes(self, work: Iterable[Work]) -> Iterator[tuple[int, Outcome]]:
         """What comes of each piece of work, with its position, in the order in which they are finished.
 
@@ -154,6 +158,12 @@ class LocalCrew:
             self._prepared = _Pool(self.workers)
             self._prepared.start()
 
+    def dismiss(self) -> None:
+        """See :class:`Crew`."""
+        if self._prepared is not None:
+            self._prepared.stop()
+            self._prepared = None
+
     def outcomes(self, work: Iterable[Work]) -> Iterator[tuple[int, Outcome]]:
         """See :class:`Crew`. A worker that dies costs nobody else: what was in hand is tried again, one by one.
 
@@ -194,6 +204,13 @@ class _Pool:
         """Let the processes come into being, each of which starts its sandbox."""
         for _ in range(self._workers):
             self._executor.submit(one_thread)
+
+    def stop(self) -> None:
+        """End the processes, whatever they are at."""
+        for process in multiprocessing.active_children():
+            process.kill()
+        self._executor.shutdown(cancel_futures=True)
+        self._scratch.cleanup()
 
     def outcomes(
         self, queue: deque[Piece], coming: Iterator[Piece], most: int
