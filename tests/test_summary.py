@@ -37,7 +37,8 @@ def made_up(verdicts: list[Verdict], sample: GradedClass, number: int) -> list[V
         changed = dict(verdict.tasks)
         for name, task in tasks.items():
             luck = draw_from.random()
-            case = CaseVerdict("a case", False, 1.0, "wrong", draw_from.choice(task.misconceptions).name)
+            mistake = draw_from.choice(task.misconceptions)
+            case = CaseVerdict("a case", False, 1.0, "wrong", mistake.name, sentence=mistake.sentence)
             if luck < 0.3:
                 score = draw_from.choice([0.0, 0.25, 0.5, 0.75]) * changed[name].max_score
                 changed[name] = replace(changed[name], score=score, status="partial", cases=(case,))

@@ -201,7 +201,10 @@ import os, signal, sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from test_training import CONFIG, evaluation_of, loss_for, made
+import torch
 from autograder.reference.training import train
+
+torch.set_num_threads({threads})
 
 def die(*args):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -224,7 +227,7 @@ train(
 
 @pytest.mark.parametrize("moment", ["3", "8", "22", "29", "while a checkpoint is kept"])
 def test_a_training_killed_at_any_moment_resumes_to_the_same_weights(tmp_path: Path, moment: str) -> None:
-    code = textwrap.dedent(KILLED).format(tests=str(Path(__file__).parent))
+    code = textwrap.dedent(KILLED).format(tests=str(Path(__file__).parent), threads=torch.get_num_threads())
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path), moment], stderr=subprocess.DEVNULL, check=False)
     assert done.returncode == -signal.SIGKILL
     assert same(trained(folder=tmp_path), trained())

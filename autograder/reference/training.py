@@ -2,8 +2,8 @@
 
 What a step does is a function of the seed and of the step's number alone: the caller's loss draws its batch from the
 number, and everything random inside the step (dropout, masking) starts from a seed made of both. So a run that was
-killed and resumed makes the same weights, bit for bit, as one that was not, and nothing about the random generators
-has to be saved.
+killed and resumed makes the same weights, bit for bit, as one that was not (on as many threads), and nothing about the
+random generators has to be saved.
 """
 
 import csv
