@@ -1,4 +1,4 @@
-"""The command ``autograder``: release, check, collect, grade, explain, audit, tasks, doctor, demo, bench, formgrader.
+"""The command ``autograder``: release, check, collect, grade, explain, audit, tasks, data, doctor, demo, bench, formgrader.
 
 Results go to standard output, progress to standard error. What takes torch is imported inside the commands, so that
 help comes at once.
@@ -22,7 +22,15 @@ from rich.table import Table
 from rich.text import Text
 
 from autograder.live import live_progress
-from autograder.tables import MARKS, print_comparison, print_graded, print_scale, shown_path
+from autograder.tables import (
+    MARKS,
+    print_comparison,
+    print_graded,
+    print_races,
+    print_scale,
+    race_line,
+    shown_path,
+)
 
 app = typer.Typer(
     help="Release, check and grade the exercises of Words in Context.",
@@ -76,6 +84,7 @@ def plain_errors() -> Iterator[None]:
             "ClusterError",
             "TaskError",
             "BenchError",
+            "DataError",
         )
         if type(error).__name__ not in known:
             raise
@@ -581,6 +590,36 @@ def doctor(course: CourseOption = None, as_json: Json = False) -> None:
 
 
 @app.command()
+def data(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="All datasets if none is named.")
+    ] = None,
+    install: Annotated[
+        bool, typer.Option("--install", help="Install the packages of what is not here or damaged.")
+    ] = False,
+    download: Annotated[
+        bool, typer.Option("--download", help="Get the files into the cache instead, and install nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """List the data and say what is here; with names, show their cards. Exits with 1 if something is damaged."""
+    from autograder.data.showing import DAMAGED, get, print_card, print_list, record, sample
+    from autograder.data.sources import SOURCES
+
+    if install or download:
+        get(names or [], download, err)
+    records = [record(name) for name in names or SOURCES]
+    if as_json:
+        _print_json({"datasets": [one | {"sample": sample(one)} for one in records] if names else records})
+    elif names and not (install or download):
+        for one in records:
+            print_card(out, one)
+    else:
+        print_list(out, records)
+    raise typer.Exit(1 if any(one["source"] == DAMAGED for one in records) else 0)
+
+
+@app.command()
 def formgrader(
     course: CourseOption = None,
     port: Annotated[int, typer.Option(help="The port of the Jupyter server.")] = 8899,
@@ -643,6 +682,30 @@ def bench_scale(
         _print_json(measured.to_json())
     else:
         print_scale(out, measured.to_json())
+
+
+@bench.command("models")
+def bench_models(
+    kinds: Annotated[list[str] | None, typer.Argument(metavar="[KIND]...", help="bert, gpt, word-vectors.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Pairs of times in each race.")] = 15,
+    as_json: Json = False,
+) -> None:
+    """Race the reference models against transformers and gensim: same weights or text, in turn, one thread each."""
+    from autograder.benchmarks.models import KINDS, races, versions
+
+    chosen = kinds or list(KINDS)
+    if unknown := [kind for kind in chosen if kind not in KINDS]:
+        _fail(f"There are no races of {unknown[0]}; there are {', '.join(KINDS)}.", 2)
+    done = []
+    with live_progress(err) as progress:
+        progress.begin("Racing", 0)
+        for race in races(chosen, rounds):
+            done.append(race)
+            progress.step(race_line(race))
+    if as_json:
+        _print_json({"versions": versions(), "rounds": rounds, "races": done})
+    else:
+        print_races(out, done)
 
 
 @contextmanager

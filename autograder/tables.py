@@ -238,3 +238,45 @@ def _points(task: dict[str, Any]) -> str:
         return MARKS[task["status"]]
     color = {"passed": "green", "partial": "yellow", "missing": "dim"}.get(task["status"], "red")
     return f"[{color}]{round(task['score'], 1):g}[/]"
+
+
+def race_line(race: dict[str, Any]) -> str:
+    """One race of ``autograder bench models``, as a line."""
+    size = f", d {race['d_model']}, T {race['T']}, B {race['B']}" if "T" in race else ""
+    mode = f", {race['mode']}" if "mode" in race else ""
+    return f"{race['model']}{mode}{size}: {_ratio(race)}"
+
+
+def _ratio(race: dict[str, Any]) -> str:
+    ratio = race["ratio"]
+    return f"{ratio['median']:.2f} ({ratio['lower_bound']:.2f}; {ratio['min']:.2f} to {ratio['max']:.2f})"
+
+
+def print_races(out: Console, races: list[dict[str, Any]]) -> None:
+    """What ``autograder bench models`` found."""
+    table = Table(
+        title="Our models against the field's",
+        caption="ratio: their time divided by ours, above 1 ours is faster: the median (the lower end of its 95 % "
+        "interval; the least to the most)",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    for heading in ("model", "mode"):
+        table.add_column(heading)
+    for heading in ("d", "T", "B", "ours", "theirs", "ratio"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for race in races:
+        times = [_seconds(race[side]["median"]) for side in ("our_seconds", "their_seconds")]
+        size = [str(race.get(name, "")) for name in ("d_model", "T", "B")]
+        table.add_row(race["model"], race.get("mode", ""), *size, *times, _ratio(race))
+    out.print(table)
+    for race in races:
+        for name, found in race.get("similarity", {}).items():
+            sides = "; ".join(
+                f"{side} {', '.join(f'{score:.3f}' for score in found[side])}" for side in found if side != "covered"
+            )
+            out.print(f"{race['model']}, {name} ({found['covered']} pairs): {sides}", highlight=False)
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.1f} ms"

@@ -43,7 +43,7 @@ def race(
         min_count: rarer words are left out.
 
     Returns:
-        ``our_seconds`` and ``gensim_seconds`` with their median, min and max; ``ratio``, gensim's divided by ours
+        ``our_seconds`` and ``their_seconds`` with their median, min and max; ``ratio``, gensim's divided by ours
         within each round (above 1 ours is faster), with the ``lower_bound`` of its median besides; ``similarity``,
         for each set the correlations of ``ours`` and of ``gensim`` by seed, and how many pairs are ``covered``.
     """
@@ -75,7 +75,7 @@ def race(
         "model": model,
         "words": sum(map(len, texts)),
         "our_seconds": spread(seconds["ours"]),
-        "gensim_seconds": spread(seconds["gensim"]),
+        "their_seconds": spread(seconds["gensim"]),
         "ratio": {**spread(ratios), "lower_bound": lower_bound(ratios)},
         "similarity": similarity,
     }
