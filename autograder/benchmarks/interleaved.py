@@ -9,18 +9,21 @@ from statistics import median
 Work = Callable[[], object]
 
 
-def interleaved(ours: Work, theirs: Work, rounds: int) -> dict[str, dict[str, float]]:
-    """Time both in every round, so that whatever else the machine does meets both alike.
+def interleaved(ours: Work, theirs: Work, rounds: int, seconds: float = 0.4) -> dict[str, dict[str, float]]:
+    """Time both in turns, so that whatever else the machine does meets both alike.
 
-    Who goes first changes from round to round. One call of each before the first round is not counted.
+    In a round both work alternately until each has had its seconds, and who goes first changes every time. One call of
+    each before the first round is not counted.
 
     Args:
         ours, theirs: do the work once; what they return is thrown away.
         rounds: how many pairs of times to take.
+        seconds: that a round lasts for each of the two, at least.
 
     Returns:
-        ``our_seconds`` and ``their_seconds`` with their median, min and max, and ``ratio``, theirs divided by
-        ours within each round (above 1 ours is faster), with the ``lower_bound`` of its median besides.
+        ``our_seconds`` and ``their_seconds`` for one piece of work, with their median, min and max over the rounds, and
+        ``ratio``, theirs divided by ours within each round (above 1 ours is faster), with the ``lower_bound`` of its
+        median besides.
 
     Raises:
         ValueError: if there is no round.
@@ -33,13 +36,8 @@ def interleaved(ours: Work, theirs: Work, rounds: int) -> dict[str, dict[str, fl
     collecting = gc.isenabled()
     gc.disable()
     try:
-        for number in range(rounds):
-            if number % 2:
-                their_time = _seconds(theirs)
-                pairs.append((_seconds(ours), their_time))
-            else:
-                our_time = _seconds(ours)
-                pairs.append((our_time, _seconds(theirs)))
+        for _ in range(rounds):
+            pairs.append(_round(ours, theirs, seconds))
             gc.collect()
     finally:
         if collecting:
@@ -51,6 +49,21 @@ def interleaved(ours: Work, theirs: Work, rounds: int) -> dict[str, dict[str, fl
         "their_seconds": _spread(their_times),
         "ratio": {**_spread(ratios), "lower_bound": lower_bound(ratios)},
     }
+
+
+def _round(ours: Work, theirs: Work, seconds: float) -> tuple[float, float]:
+    """Seconds that one piece of work takes each of the two, on average over an even number of turns."""
+    our_time = their_time = 0.0
+    turns = 0
+    while turns % 2 or min(our_time, their_time) < seconds:
+        if turns % 2:
+            their_time += _seconds(theirs)
+            our_time += _seconds(ours)
+        else:
+            our_time += _seconds(ours)
+            their_time += _seconds(theirs)
+        turns += 1
+    return our_time / turns, their_time / turns
 
 
 def demand_same_work(what: str, difference: float, allowed: float = 1e-4) -> None:
