@@ -9,6 +9,7 @@ chapters from ``first_chapter``, and links exercise notebooks. So the command it
 
 import hashlib
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -28,6 +29,8 @@ from sphinx.ext import mathjax
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
 from sphinx_external_toc.collectors import TocTreeCollectorWithStyles
+
+from autograder.data import NO_STAND_INS
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "build" / "_build"
@@ -51,6 +54,7 @@ def cache_path(output: Path = OUTPUT) -> Path:
 
 
 def _configure(app: Sphinx, config: Config) -> None:
+    os.environ[NO_STAND_INS] = "1"
     cache = cache_path(Path(app.outdir).parent)
     for stale in set(cache.parent.glob(".jupyter_cache-*")) - {cache}:
         shutil.rmtree(stale)

@@ -1,4 +1,4 @@
-"""The command ``autograder``: release, check, collect, grade, explain, audit, tasks, data, doctor, demo, bench, formgrader.
+"""The command ``autograder``: grading from release to formgrader, the audit of tasks, the data, and benchmarks.
 
 Results go to standard output, progress to standard error. What takes torch is imported inside the commands, so that
 help comes at once.

@@ -1,7 +1,9 @@
 """Data cards: what a dataset is, whose it is, what one may do with it, and how much of it there is."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from autograder.data.sources import SOURCES, Source
 
 
 @dataclass(frozen=True)
@@ -14,6 +16,7 @@ class Card:
         license: of the data, which is not that of the package that brings them.
         size: from the unit to how many there are.
         note: what a reader of the data should know.
+        source: the package that brings it, its version, and the files with their sha256; None for a stand-in.
     """
 
     title: str
@@ -21,6 +24,7 @@ class Card:
     license: str
     size: Mapping[str, int]
     note: str = ""
+    source: Source | None = None
 
 
 PUBLIC_DOMAIN = "public domain"
@@ -28,7 +32,7 @@ NOT_STATED = "not stated: read at run time, never copied"
 
 _VERSES = "The documents are the 1,189 chapters with 31,102 verses, one to a line."
 
-CARDS = {
+_CARDS = {
     "wikipedia": Card(
         "Leads of Wikipedia's vital articles, with topics",
         "The authors of the English Wikipedia, https://en.wikipedia.org/wiki/Wikipedia:Vital_articles/Level/4; each "
@@ -79,14 +83,16 @@ CARDS = {
         "Wang et al. 2020; sentence-transformers, https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2",
         "Apache 2.0",
         {"files": 4, "bytes": 91_566_743},
-        "WordPiece with 30,522 pieces. It was tuned to compare sentences and has no head for masked words.",
+        "WordPiece with 30,522 pieces. It was tuned to compare sentences and has no head for masked words. The "
+        "package's files have the checksums of the published ones.",
     ),
     "smollm2": Card(
-        "SmolLM2-135M-Instruct, a decoder: 30 layers, 576 wide, 9 heads for queries and 3 for keys and values",
+        "SmolLM2-135M-Instruct, a decoder: 30 layers, 576 wide, 9 heads",
         "Allal et al. 2025, https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct",
         "Apache 2.0",
         {"files": 1, "bytes": 98_362_432},
-        "A GGUF file with four bits for most weights; queries and keys are stored for interleaved rotary pairs.",
+        "A GGUF file with four bits for most weights and 3 heads for keys and values; queries and keys are stored for "
+        "interleaved rotary pairs. The package says of its file that it is a full copy of the published one.",
     ),
     "similarity": Card(
         "WordSim-353, SimLex-999 and Google's analogies",
@@ -113,7 +119,10 @@ CARDS = {
         "Movie reviews, half of them positive",
         "Maas et al. 2011 (IMDb); Pang and Lee 2005 (Rotten Tomatoes)",
         NOT_STATED,
-        {"documents": 33_530, "words": 0, "bytes": 0},
+        {"documents": 33_530, "words": 5_966_242, "bytes": 33_595_919},
         "25,000 are long, 8,530 one sentence each in lower case.",
     ),
 }
+
+CARDS = {name: replace(_CARDS[name], source=source) for name, source in SOURCES.items()}
+"""The cards of all datasets."""

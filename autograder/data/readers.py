@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-import sqlite3
 from collections.abc import Callable, Iterable
 from itertools import groupby
 from pathlib import Path
@@ -103,6 +102,8 @@ def french_pairs(name: str, card: Card, source: str, folder: Path) -> PairDatase
 
 
 def _query(path: Path, query: str, *values: str) -> list[Any]:
+    import sqlite3
+
     connection = sqlite3.connect(f"{path.resolve().as_uri()}?immutable=1", uri=True)
     try:
         return connection.execute(query, values).fetchall()

@@ -13,16 +13,15 @@ from typing import Literal
 
 from autograder.data.checks import DataError, cache_folder, check
 
-PINS = ("requirements.txt", "requirements-optional.txt")
+REQUIRED, OPTIONAL = "requirements.txt", "requirements-optional.txt"
 """Files beside this one with packages, their versions and the sha256 of their wheels, as pip reads them."""
 
 
 @cache
-def pins() -> dict[str, str]:
+def pins(file: str) -> dict[str, str]:
     """From the name of a package to the line that pins it."""
-    texts = [(Path(__file__).parent / name).read_text(encoding="utf-8") for name in PINS]
-    lines = [line for text in texts for line in text.splitlines() if "==" in line]
-    return {line.partition("==")[0]: line for line in lines}
+    lines = (Path(__file__).parent / file).read_text(encoding="utf-8").splitlines()
+    return {line.partition("==")[0]: line for line in lines if "==" in line}
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,8 @@ class Source:
     @property
     def requirement(self) -> str:
         """The package as a line of a requirements file, with the sha256 of its wheel if that is known."""
-        return pins().get(self.package) or f"{self.package}=={self.locked}"
+        pinned = pins(REQUIRED) | pins(OPTIONAL)
+        return pinned.get(self.package) or f"{self.package}=={self.locked}"
 
     @property
     def version(self) -> str:
@@ -61,7 +61,7 @@ class Source:
     @property
     def is_optional(self) -> bool:
         """Whether it is installed only for those who ask for it."""
-        return self.package in (Path(__file__).parent / PINS[1]).read_text(encoding="utf-8")
+        return self.package in pins(OPTIONAL)
 
     @property
     def download_folder(self) -> Path:
