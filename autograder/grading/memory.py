@@ -64,7 +64,8 @@ class Sampler:
     def _take(self, grader: psutil.Process) -> None:
         family = grader.children(recursive=True)
         self.grader_seconds = _seconds(grader, with_ended=False)
-        self.all_seconds = sum(_seconds(process) for process in [grader, *family])
+        now = sum(_seconds(process) for process in [grader, *family])
+        self.all_seconds = max(self.all_seconds, now)  # when workers have gone, so has what they took
         workers, sandboxes = dict[int, int](), dict[int, int]()
         for worker in _workers(family):
             inside = _inside(worker)
