@@ -28,7 +28,7 @@ def test_the_character_recipe_has_the_numbers_of_nanogpt() -> None:
 def test_the_character_recipe_learns_and_holds_out_the_last_tenth(tmp_path: Path) -> None:
     training = replace(character_gpt.TRAINING, steps=40, warmup_steps=5, evaluate_every=20)
     text = TEXT + "z" * (len(TEXT) // 9)  # what is held out was never seen
-    model, characters, loss = character_gpt.run(text, tmp_path, training)
+    _, characters, loss = character_gpt.run(text, tmp_path, training)
     assert characters.decode(characters.encode("the word").tolist()) == "the word"
     assert loss > math.log(len(characters.characters))
     _, _, loss = character_gpt.run(TEXT, tmp_path, training)

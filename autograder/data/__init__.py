@@ -29,7 +29,7 @@ from autograder.data.datasets import (
 from autograder.data.readers import READERS
 from autograder.data.sources import SOURCES, find
 
-__all__ = ["CARDS", "NAMES", "NO_STAND_INS", "DataError", "Document", "Split", "StandInWarning", "load"]
+__all__ = ["CARDS", "NAMES", "NO_STAND_INS", "DataError", "Document", "Split", "StandInWarning", "Texts", "load"]
 
 NAMES = tuple(SOURCES)
 """The names of all datasets."""
@@ -43,6 +43,7 @@ class StandInWarning(UserWarning):
 
 
 Texts = Literal["wikipedia", "state_of_the_union", "king_james", "basic_english", "movie_reviews"]
+"""The names of those that are texts."""
 
 
 @overload

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autograder.data import load
+from autograder.data import Texts, load
 from autograder.data.batches import ShuffledChunks
 from autograder.reference.bert import IGNORED, BertConfig, BertForPreTraining, mask_tokens
 from autograder.reference.elmo import ELMo, ElmoConfig, bilm_loss
@@ -27,7 +27,7 @@ from autograder.reference.gpt import GPT, GPTConfig, language_model_loss
 from autograder.reference.training import TrainingConfig, step_seed, train
 from autograder.reference.wordpiece import WordPiece, train_wordpiece
 
-TEXTS = ("wikipedia", "state_of_the_union")
+TEXTS: tuple[Texts, ...] = ("wikipedia", "state_of_the_union")
 PARTS = ("train", "validation", "test")
 CONTEXT, BATCH = 128, 16
 HELD_OUT_PIECES = 320
@@ -76,7 +76,8 @@ def make_gpt(sizes: Sizes) -> GPT:
 
 def elmo_loss(model: ELMo, ids: Tensor, seed: int, recipe: "Recipe") -> Tensor:
     """Nats a prediction: each token from those before it, and from those behind it."""
-    return bilm_loss(*model(ids), ids)
+    forward, backward = model(ids)
+    return bilm_loss(forward, backward, ids)
 
 
 def bert_loss(model: BertForPreTraining, ids: Tensor, seed: int, recipe: "Recipe") -> Tensor:
