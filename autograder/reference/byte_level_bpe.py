@@ -7,6 +7,7 @@ Proven equal to the library ``tokenizers`` by ``tests/test_reference_byte_level_
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import regex
 
@@ -104,7 +105,7 @@ def train_byte_level_bpe(
     All 256 bytes are in the vocabulary, whether they occur or not.
     """
     word_counts: Counter[str] = Counter()
-    for word, count in count_words(texts, pattern).items():
+    for word, count in count_words(texts, partial(regex.findall, pattern)).items():
         word_counts[spell_bytes(word)] += count
     vocabulary, merges = learn_vocabulary(
         word_counts, vocab_size, special_tokens, min_frequency=min_frequency, alphabet=CHARACTERS

@@ -7,8 +7,9 @@ their own: ``byte_level_bpe.py`` and ``wordpiece.py``.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
 
@@ -176,13 +177,13 @@ def learn_vocabulary(
     return list(vocabulary), list(merges)
 
 
-def count_words(texts: Iterable[str], pattern: str = WORDS) -> Counter[str]:
-    """How often each word occurs; ``pattern`` is a regular expression that says what a word is."""
+def count_words(texts: Iterable[str], split: Callable[[str], list[str]]) -> Counter[str]:
+    """How often each word occurs in texts, once they are split."""
     if isinstance(texts, str):
-        raise TypeError("Give a list of texts, not one text: put it in brackets.")
+        raise TypeError("This is one text, and several are expected: put it in brackets.")
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(regex.findall(pattern, text))
+        counts.update(split(text))
     return counts
 
 
@@ -286,7 +287,7 @@ def train_bpe(
 ) -> BPE:
     """Learn byte-pair encoding from texts; see :func:`learn_vocabulary` and :class:`BPE`."""
     vocabulary, merges = learn_vocabulary(
-        count_words(texts, pattern),
+        count_words(texts, partial(regex.findall, pattern)),
         vocab_size,
         special_tokens,
         min_frequency=min_frequency,

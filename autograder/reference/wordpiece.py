@@ -6,14 +6,13 @@ a published vocabulary, by ``tests/test_reference_wordpiece.py``.
 """
 
 import string
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from autograder.reference.subword_tokenizer import SubwordTokenizer
-from autograder.reference.subwords import learn_vocabulary
+from autograder.reference.subwords import count_words, learn_vocabulary
 from autograder.reference.unicode_8 import category, decompose
 
 PREFIX = "##"
@@ -143,9 +142,7 @@ def train_wordpiece(
     most frequent pair is merged. The original merges the pair that makes the text likeliest (Schuster and Nakajima
     2012, §3), which is frequent for how frequent its parts are; the program that made BERT's vocabulary is not public.
     """
-    counts: Counter[str] = Counter()
-    for text in texts:
-        counts.update(basic_tokens(text, lowercase))
+    counts = count_words(texts, partial(basic_tokens, lowercase=lowercase))
     vocabulary, _ = learn_vocabulary(
         counts, vocab_size, special_tokens, min_frequency, limit_alphabet=limit_alphabet, prefix=PREFIX
     )
