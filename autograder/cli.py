@@ -686,11 +686,13 @@ def bench_scale(
 
 @bench.command("models")
 def bench_models(
-    kinds: Annotated[list[str] | None, typer.Argument(metavar="[KIND]...", help="bert, gpt, word-vectors.")] = None,
+    kinds: Annotated[
+        list[str] | None, typer.Argument(metavar="[KIND]...", help="bert, gpt, word-vectors, tokenizers.")
+    ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Pairs of times in each race.")] = 15,
     as_json: Json = False,
 ) -> None:
-    """Race the reference models against transformers and gensim: same weights or text, in turn, one thread each."""
+    """Race the reference models against transformers, gensim and tokenizers, in turn, on one thread each."""
     from autograder.benchmarks.models import KINDS, races, versions
 
     chosen = kinds or list(KINDS)

@@ -81,4 +81,4 @@ def test_races_run_on_one_thread_and_leave_the_number_as_it_was(monkeypatch: pyt
 def test_races_that_are_not_there_are_named() -> None:
     done = CliRunner().invoke(app, ["bench", "models", "bart"])
     assert done.exit_code == 2
-    assert "There are no races of bart; there are bert, gpt, word-vectors." in " ".join(done.output.split())
+    assert "There are no races of bart; there are bert, gpt, word-vectors, tokenizers." in " ".join(done.output.split())

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from autograder.benchmarks import bert, gpt, word_vectors
+from autograder.benchmarks import bert, gpt, tokenizers, word_vectors
 from autograder.data import load
 from autograder.reference.counting import split_words
 
@@ -14,7 +14,10 @@ ROUNDS = 15
 SEEDS = (0, 1, 2)
 """Training word vectors takes a minute or so, and each seed is one round."""
 
-LIBRARIES = ("torch", "transformers", "gensim")
+ARTICLES = 1000
+"""Of wikipedia, for the tokenizers: about 90,000 words."""
+
+LIBRARIES = ("torch", "transformers", "gensim", "tokenizers")
 
 
 def bert_races(rounds: int) -> Iterator[dict[str, Any]]:
@@ -40,10 +43,17 @@ def word_vector_races(rounds: int) -> Iterator[dict[str, Any]]:
         yield word_vectors.race(texts, pairs, SEEDS, model)
 
 
+def tokenizer_races(rounds: int) -> Iterator[dict[str, Any]]:
+    """Byte-pair encoding, byte-level and WordPiece against the library ``tokenizers``."""
+    articles = load("wikipedia", allow_stand_in=False).documents[:ARTICLES]
+    return tokenizers.races([article.text for article in articles], rounds)
+
+
 KINDS: dict[str, Callable[[int], Iterator[dict[str, Any]]]] = {
     "bert": bert_races,
     "gpt": gpt_races,
     "word-vectors": word_vector_races,
+    "tokenizers": tokenizer_races,
 }
 
 
