@@ -97,6 +97,17 @@ def test_only_matrices_decay() -> None:
     assert [(len(group["params"]), group["weight_decay"]) for group in groups] == [(2, 0.01), (4, 0.0)]
 
 
+def test_a_new_head_may_learn_faster() -> None:
+    config = replace(CONFIG, steps=1, warmup_steps=1, faster=(("4.", 10.0),), weight_decay=0.0)
+    before, model = made(), made()
+    train(model, loss_for(model), config)
+    # Adam's first step moves every number that has a gradient by the rate.
+    moved = [
+        (one - other).abs().max().item() for one, other in zip(model.parameters(), before.parameters(), strict=True)
+    ]
+    assert moved == pytest.approx([0.01] * 4 + [0.1] * 2, rel=1e-3)
+
+
 def test_the_rate_climbs_in_a_line_and_falls_along_a_cosine() -> None:
     config = TrainingConfig(steps=101, learning_rate=2.0, warmup_steps=10, final_rate=0.1)
     assert [config.rate(step) for step in (0, 4, 9)] == pytest.approx([0.2, 1.0, 2.0])

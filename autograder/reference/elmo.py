@@ -222,9 +222,13 @@ class ELMo(nn.Module):
 
     def logits(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """What both directions predict, from the last of :meth:`hidden_states`, (B, T, 2D); as :meth:`forward`."""
+        forward, backward = hidden.chunk(2, dim=-1)  # each (B, T, D)
+        return self.token_logits(forward), self.token_logits(backward)
+
+    def token_logits(self, hidden: Tensor) -> Tensor:
+        """Scores of all tokens, (..., V), from one direction's last outputs, (..., D)."""
         weight = self.token_encoder.get_parameter("weight") if self.output_weight is None else self.output_weight
-        forward, backward = self.dropout(hidden).chunk(2, dim=-1)  # each (B, T, D)
-        return F.linear(forward, weight, self.output_bias), F.linear(backward, weight, self.output_bias)
+        return F.linear(self.dropout(hidden), weight, self.output_bias)
 
     def forward(self, tokens: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Predict every token twice. Arguments as :meth:`hidden_states`.

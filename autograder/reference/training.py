@@ -38,6 +38,8 @@ class TrainingConfig:
     Attributes:
         steps: how many batches; the learning rate has fallen to its last value then.
         learning_rate: the highest one, after the warm-up.
+        faster: (beginning of a name, factor): parameters whose names begin so learn at so many times the rate, as a
+            new head on a pretrained model should.
         warmup_steps: in so many steps the rate climbs to it in a straight line.
         final_rate: the last rate, as a share of the highest.
         weight_decay: for matrices only: biases and the gains of norms are not pulled towards 0.
@@ -52,6 +54,7 @@ class TrainingConfig:
 
     steps: int
     learning_rate: float
+    faster: tuple[tuple[str, float], ...] = ()
     warmup_steps: int = 100
     final_rate: float = 0.1
     weight_decay: float = 0.01
@@ -99,13 +102,22 @@ def step_seed(seed: int, step: int) -> int:
 
 
 def adamw(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019) with weight decay on matrices only (Radford et al. 2018, §4.1)."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
+    """AdamW (Loshchilov and Hutter 2019) with weight decay on matrices only (Radford et al. 2018, §4.1).
+
+    Every group of parameters has an entry "factor": how many times the rate it learns at.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            factor = next((factor for beginning, factor in config.faster if name.startswith(beginning)), 1.0)
+            decay = config.weight_decay if parameter.dim() >= 2 else 0.0
+            groups.setdefault((factor, decay), []).append(parameter)
+    return torch.optim.AdamW(
+        [{"params": part, "factor": factor, "weight_decay": decay} for (factor, decay), part in groups.items()],
+        lr=config.learning_rate,
+        betas=config.betas,
+        fused=True,
+    )
 
 
 def train(
@@ -116,6 +128,7 @@ def train(
     tokens_per_step: int = 0,
     folder: Path | None = None,
     name: str = "training",
+    show: bool = True,
 ) -> History:
     """Train a model in place; with an evaluation, it ends with the weights that were best in it.
 
@@ -127,6 +140,7 @@ def train(
         folder: where the checkpoint ``NAME.pt`` and the log ``NAME.csv`` are kept. A checkpoint that is there is
             resumed if it is one of the same training.
         name: of the training, in the file names and on the progress bar.
+        show: whether there is a progress bar.
 
     Raises:
         ValueError: if the checkpoint in the folder belongs to another training.
@@ -138,7 +152,9 @@ def train(
     if keeper and keeper.path.exists():
         start, spent, history, best = keeper.resume(model, optimizer)
     began = time.perf_counter() - spent
-    with tqdm(total=config.steps, initial=start, desc=name, unit="step", mininterval=0.5, dynamic_ncols=True) as bar:
+    with tqdm(
+        total=config.steps, initial=start, desc=name, unit="step", mininterval=0.5, dynamic_ncols=True, disable=not show
+    ) as bar:
         for step in range(start, config.steps):
             if history.stopped_early:
                 break
@@ -170,7 +186,7 @@ def _step(
 ) -> tuple[Tensor, Tensor]:
     """Take one step; returns the loss before it and the norm of its gradient before clipping."""
     for group in optimizer.param_groups:
-        group["lr"] = config.rate(step)
+        group["lr"] = group["factor"] * config.rate(step)
     torch.manual_seed(step_seed(config.seed, step))
     device = next(model.parameters()).device.type
     with torch.autocast(device, torch.bfloat16, enabled=config.bfloat16):

@@ -22,18 +22,19 @@ from torch.nn import functional as F
 from autograder.data import Texts, load
 from autograder.data.batches import ShuffledChunks
 from autograder.reference.bert import IGNORED, BertConfig, BertForPreTraining, mask_tokens
-from autograder.reference.elmo import ELMo, ElmoConfig, bilm_loss
-from autograder.reference.gpt import GPT, GPTConfig, language_model_loss
-from autograder.reference.training import TrainingConfig, step_seed, train
+from autograder.reference.elmo import ELMo, ElmoConfig
+from autograder.reference.gpt import GPT, GPTConfig
+from autograder.reference.training import TrainingConfig, evaluating, step_seed, train
 from autograder.reference.wordpiece import WordPiece, train_wordpiece
 
 TEXTS: tuple[Texts, ...] = ("wikipedia", "state_of_the_union")
 PARTS = ("train", "validation", "test")
+TOKENIZER = "tokenizer.json"
 CONTEXT, BATCH = 128, 16
 HELD_OUT_PIECES = 320
 """Of ``CONTEXT`` tokens each, in an evaluation."""
 
-TRAINING = TrainingConfig(steps=20_000, learning_rate=2e-3, evaluate_every=500, checkpoint_every=250)
+TRAINING = TrainingConfig(steps=20_000, learning_rate=2e-3, evaluate_every=500, checkpoint_every=250, bfloat16=True)
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Sizes:
         num_layers: of the Transformers.
         lstm_size: width of ELMo, whose two layers of LSTMs in two directions are to be as large as the Transformers.
         masking: share of the tokens that BERT is asked for. The paper's 15 % start more slowly in a model this small.
+        dropout: none in pretraining, which sees no text often enough to learn it by heart.
     """
 
     vocab_size: int = 4096
@@ -53,31 +55,46 @@ class Sizes:
     num_layers: int = 4
     lstm_size: int = 157
     masking: float = 0.3
+    dropout: float = 0.0
 
 
 def make_elmo(sizes: Sizes) -> ELMo:
     """Two language models of two layers each; a subword's vector stands where the paper's character network did."""
-    return ELMo(ElmoConfig(sizes.vocab_size, sizes.lstm_size, sizes.lstm_size, dropout=0.0, tie_embeddings=True))
+    D = sizes.lstm_size
+    return ELMo(ElmoConfig(sizes.vocab_size, D, D, dropout=sizes.dropout, tie_embeddings=True))
 
 
 def make_bert(sizes: Sizes) -> BertForPreTraining:
     """An encoder that learns from little: norms inside the branches, rotary positions, a wide start."""
     D = sizes.d_model
-    options: dict[str, Any] = {"norm_first": True, "positions": "rotary", "initial_std": 0.05, "dropout": 0.0}
+    options: dict[str, Any] = {"norm_first": True, "positions": "rotary", "initial_std": 0.05}
+    options["dropout"] = sizes.dropout
     return BertForPreTraining(BertConfig(sizes.vocab_size, D, sizes.num_layers, 4, 4 * D, CONTEXT, **options))
 
 
 def make_gpt(sizes: Sizes) -> GPT:
     """The same as a decoder."""
-    return GPT(
-        GPTConfig(sizes.vocab_size, CONTEXT, sizes.d_model, sizes.num_layers, 4, positions="rotary", initial_std=0.05)
-    )
+    options: dict[str, Any] = {"positions": "rotary", "initial_std": 0.05, "dropout": sizes.dropout}
+    return GPT(GPTConfig(sizes.vocab_size, CONTEXT, sizes.d_model, sizes.num_layers, 4, **options))
+
+
+def mean_loss(logits: Callable[[Tensor], Tensor], hidden: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy, in nats; a part of the logits at a time, which stays in the processor's cache.
+
+    Args:
+        logits: from (n, D) to (n, V).
+        hidden: (N, D). targets: (N,).
+    """
+    parts = zip(hidden.split(512), targets.split(512), strict=True)
+    return torch.stack([F.cross_entropy(logits(x), y, reduction="sum") for x, y in parts]).sum() / len(targets)
 
 
 def elmo_loss(model: ELMo, ids: Tensor, seed: int, recipe: "Recipe") -> Tensor:
-    """Nats a prediction: each token from those before it, and from those behind it."""
-    forward, backward = model(ids)
-    return bilm_loss(forward, backward, ids)
+    """Nats a prediction: each token from those before it, and from those behind it; as ``bilm_loss``."""
+    forward, backward = model.hidden_states(ids)[-1].chunk(2, dim=-1)  # each (B, T, D)
+    hidden = torch.cat([forward[:, :-1], backward[:, 1:]])  # (2B, T − 1, D)
+    targets = torch.cat([ids[:, 1:], ids[:, :-1]])
+    return mean_loss(model.token_logits, hidden.flatten(0, 1), targets.flatten())
 
 
 def bert_loss(model: BertForPreTraining, ids: Tensor, seed: int, recipe: "Recipe") -> Tensor:
@@ -93,8 +110,8 @@ def bert_loss(model: BertForPreTraining, ids: Tensor, seed: int, recipe: "Recipe
 
 
 def gpt_loss(model: GPT, ids: Tensor, seed: int, recipe: "Recipe") -> Tensor:
-    """Nats a token, given those before it."""
-    return language_model_loss(model(ids), ids)
+    """Nats a token, given those before it; as ``language_model_loss``."""
+    return mean_loss(model.logits, model.hidden_states(ids)[-1][:, :-1].flatten(0, 1), ids[:, 1:].flatten())
 
 
 @dataclass(frozen=True)
@@ -129,18 +146,17 @@ class Recipe:
     sizes: Sizes
 
     @staticmethod
-    def prepare(folder: Path, sizes: Sizes | None = None) -> "Recipe":
-        """Learn the tokenizer from the training part and cut all text; both are kept in the folder."""
-        sizes = sizes or Sizes()
+    def prepare(folder: Path, names: tuple[Texts, ...] = TEXTS) -> "Recipe":
+        """Learn the tokenizer from the training part, unless it is in the folder already, and cut all text."""
         folder.mkdir(parents=True, exist_ok=True)
-        splits = [load(name, allow_stand_in=False).split() for name in TEXTS]
+        splits = [load(name, allow_stand_in=False).split() for name in names]
         texts = {part: [d.text for split in splits for d in getattr(split, part)] for part in PARTS}
-        return Recipe.of(texts, folder, sizes)
+        return Recipe.of(texts, folder, Sizes())
 
     @staticmethod
     def of(texts: dict[str, list[str]], folder: Path, sizes: Sizes) -> "Recipe":
         """The same for any texts."""
-        kept = folder / "tokenizer.json"
+        kept = folder / TOKENIZER
         if not kept.exists():
             print(f"Learning {sizes.vocab_size} pieces of words ...", flush=True)
             train_wordpiece(texts["train"], sizes.vocab_size, limit_alphabet=200).save(kept)
@@ -153,6 +169,17 @@ class Recipe:
         }
         return Recipe(tokenizer, tokens, sizes)
 
+    def held_out(self, name: str, model: nn.Module, part: str) -> float:
+        """A model's loss, in nats, on the first pieces of "validation" or "test"; BERT is asked for the same tokens."""
+        tokens = self.tokens[part]
+        count = min(HELD_OUT_PIECES, len(tokens) // CONTEXT)
+        batches = tokens[: count * CONTEXT].view(-1, CONTEXT).split(BATCH)
+        with evaluating(model):
+            losses = [
+                KINDS[name].loss(model, ids, number, self).item() * len(ids) for number, ids in enumerate(batches)
+            ]
+        return sum(losses) / count
+
     def pretrain(self, name: str, folder: Path, training: TrainingConfig) -> dict[str, Any]:
         """Train one of the three and keep it in the folder; returns what there is to say about it."""
         kind = KINDS[name]
@@ -164,22 +191,14 @@ class Recipe:
             ids, _ = pieces.batch(step)
             return kind.loss(model, ids, step_seed(training.seed, step), self)
 
-        def held_out(part: str) -> float:
-            tokens = self.tokens[part]
-            count = min(HELD_OUT_PIECES, len(tokens) // CONTEXT)
-            batches = tokens[: count * CONTEXT].view(-1, CONTEXT).split(BATCH)
-            losses = [kind.loss(model, ids, number, self).item() * len(ids) for number, ids in enumerate(batches)]
-            return sum(losses) / count
+        def evaluate() -> dict[str, float]:
+            return {"loss": self.held_out(name, model, "validation")}
 
-        history = train(
-            model, loss_of_step, training, lambda: {"loss": held_out("validation")}, BATCH * CONTEXT, folder, name
-        )
-        with torch.no_grad():
-            test_loss = held_out("test")
+        history = train(model, loss_of_step, training, evaluate, BATCH * CONTEXT, folder, name)
+        test_loss = self.held_out(name, model, "test")
         about = {
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "parameters_outside_embeddings": parameters_outside_embeddings(model),
-            "texts": TEXTS,
             "sizes": asdict(self.sizes),
             "training": asdict(training),
             "tokens_read": training.steps * BATCH * CONTEXT,

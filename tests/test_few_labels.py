@@ -1,0 +1,214 @@
+"""One stage or two: the tasks, what reads them, who competes, and that nothing is computed twice."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from sklearn.metrics import f1_score
+
+from autograder.reference.recipes import few_label_tasks, few_labels
+from autograder.reference.recipes.counting_rivals import Bigrams, CountedVectors, Words, labels_of, regress
+from autograder.reference.recipes.family import KINDS, Recipe, Sizes
+from autograder.reference.recipes.few_label_tasks import IGNORED, Corpus, Example, Task, accuracy, drawn, f1
+from autograder.reference.recipes.few_labels import (
+    Batch,
+    Judge,
+    Learner,
+    Results,
+    Setting,
+    compete,
+    judged,
+    learn,
+    table,
+)
+from autograder.reference.training import evaluating
+from autograder.reference.wordpiece import WordPiece
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+TOKENIZER = WordPiece([*SPECIAL, *"abcdefgh", *(f"##{letter}" for letter in "abcdefgh")], SPECIAL)
+SIZES = Sizes(vocab_size=len(TOKENIZER.vocabulary), d_model=16, num_layers=2, lstm_size=13)
+
+
+def sentences(count: int, seed: int) -> list[list[str]]:
+    generator = np.random.default_rng(seed)
+    return [["".join(generator.choice(list("abcdefgh"), size=2)) for _ in range(6)] for _ in range(count)]
+
+
+def task_of(of_words: bool) -> Task:
+    """Which words begin with a or b; or is the first word one of them."""
+    parts = {}
+    for seed, (part, count) in enumerate({"train": 1_200, "validation": 50, "test": 100}.items()):
+        labels = [[int(word[0] in "ab") for word in words] for words in sentences(count, seed)]
+        parts[part] = [
+            Example(words, of_each if of_words else of_each[:1])
+            for words, of_each in zip(sentences(count, seed), labels, strict=True)
+        ]
+    return Task("task", of_words, 2, parts, (20, 50), accuracy, "neighbors" if of_words else "order")
+
+
+@pytest.fixture(scope="module")
+def bible(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    folder = tmp_path_factory.mktemp("bible")
+    TOKENIZER.save(folder / "tokenizer.json")  # learning one is another test's business
+    return few_label_tasks.basic_english(folder)
+
+
+def test_no_verse_is_in_two_parts_and_all_labels_have_their_word(bible: Corpus) -> None:
+    for task in bible.tasks:
+        seen = [{" ".join(sorted(example.words)) for example in part} for part in task.parts.values()]
+        few = 0.01 * few_label_tasks.TEST  # some verses are in the Bible twice
+        assert len(seen[0] & seen[2]) <= few
+        assert len(seen[1] & seen[2]) <= few
+        assert [len(part) for part in task.parts.values()] == [4_000, 500, 1_000]
+        for part in task.parts.values():
+            for example in part:
+                assert len(example.labels) == (len(example.words) if task.of_words else 1)
+                assert 1 <= len(example.words) <= few_label_tasks.LONGEST
+    names, swapped = bible.tasks
+    assert 0.4 < labels_of(swapped.parts["test"]).mean() < 0.6
+    assert 0.02 < labels_of(names.parts["test"]).mean() < 0.15
+    assert all(word == word.lower() for example in names.parts["test"] for word in example.words)
+
+
+def test_the_text_to_learn_from_holds_no_verse_of_the_test(bible: Corpus) -> None:
+    learned = {" ".join(words) for words in bible.words}
+    tested = [" ".join(example.words) for example in bible.tasks[0].parts["test"]]
+    assert sum(verse in learned for verse in tested) < 0.01 * len(tested)
+
+
+def test_the_grammar_asks_for_one_noun_and_for_sentences(tmp_path: Path) -> None:
+    corpus = few_label_tasks.small_grammar(tmp_path)
+    sense, agreement = corpus.tasks
+    assert corpus.recipe.tokenizer.ids["[UNK]"] not in corpus.recipe.tokens["train"]
+    assert all(sum(label != IGNORED for label in example.labels) == 1 for example in sense.parts["test"])
+    assert labels_of(agreement.parts["test"]).mean() == 0.5
+    assert labels_of(sense.parts["train"]).max() == sense.num_labels - 1
+
+
+def test_a_larger_draw_holds_the_smaller_and_another_seed_draws_others() -> None:
+    task = task_of(True)
+    assert drawn(task, 50, 3)[:20] == drawn(task, 20, 3)
+    assert drawn(task, 20, 3) != drawn(task, 20, 4)
+
+
+def test_the_scores_are_those_of_the_library() -> None:
+    generator = np.random.default_rng(0)
+    predicted, labels = generator.integers(2, size=(2, 200))
+    assert f1(predicted, labels) == pytest.approx(f1_score(labels, predicted))
+    assert accuracy(predicted, labels) == (predicted == labels).mean()
+    assert f1(np.zeros(5), np.ones(5)) == 0
+
+
+def test_a_word_is_the_mean_of_its_pieces() -> None:
+    batch = Batch.of([Example(["ab", "c"], [1, IGNORED]), Example(["d", "e", "fgh"], [0, 0, 1])], TOKENIZER, True)
+    assert TOKENIZER.decode(batch.ids[0, :5].tolist()) == "[SEP] ab c [SEP]"
+    assert batch.lengths.tolist() == [5, 7]
+    assert batch.labels.tolist() == [[1, IGNORED, IGNORED], [0, 0, 1]]
+    x = torch.randn(2, 7, 4)
+    words = batch.words @ x
+    assert torch.allclose(words[0, 0], x[0, 1:3].mean(dim=0))
+    assert torch.allclose(words[1, 2], x[1, 3:6].mean(dim=0))
+    assert not words[0, 2].any()
+
+
+@pytest.mark.parametrize("of_words", [True, False])
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_a_judge_does_not_see_the_padding(kind: str, of_words: bool) -> None:
+    task = task_of(of_words)
+    judge = Judge(KINDS[kind].make(SIZES), task, frozen=False)
+    torch.nn.init.normal_(judge.head.weight)
+    short, long = task.parts["test"][0], Example(["abcdefgh"] * 5, [0] * 5 if of_words else [0])
+    with evaluating(judge):
+        alone = judge(Batch.of([short], TOKENIZER, of_words))
+        together = judge(Batch.of([short, long], TOKENIZER, of_words))
+    assert torch.allclose(alone[0], together[0, : len(alone[0])], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_all_learn_and_a_frozen_model_stays_as_it_is(kind: str) -> None:
+    task = task_of(True)
+    for way, changes in (("fine-tuned", True), ("frozen", False)):
+        torch.manual_seed(0)
+        model = KINDS[kind].make(SIZES)
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        judge = learn(model, task, way, drawn(task, 200, 0), TOKENIZER, Setting(3e-3), seed=0)
+        same = all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+        assert same is not changes
+        right = accuracy(judged(judge, task.parts["test"], TOKENIZER), labels_of(task.parts["test"]))
+        assert right > (0.95 if changes else 0.78), (way, right)  # three words in four begin with another letter
+
+
+def test_whole_sentences_are_judged_too() -> None:
+    task = task_of(False)
+    torch.manual_seed(0)
+    judge = learn(KINDS["bert"].make(SIZES), task, "x", drawn(task, 1000, 0), TOKENIZER, Setting(3e-3), seed=0)
+    assert accuracy(judged(judge, task.parts["test"], TOKENIZER), labels_of(task.parts["test"])) > 0.8
+
+
+@pytest.mark.parametrize("rival", [Words, CountedVectors])
+def test_the_rivals_learn_about_words(rival: type[Words] | type[CountedVectors]) -> None:
+    task = task_of(True)
+    texts = [example.words for example in task.parts["train"]]
+    reader = rival(task, texts)
+    taught = drawn(task, 1000, 0)
+    judge = regress(reader(taught), labels_of(taught), 10.0)
+    right = accuracy(judge.predict(reader(task.parts["test"])), labels_of(task.parts["test"]))
+    majority = 1 - labels_of(task.parts["test"]).mean()
+    assert right > majority + 0.1 if rival is Words else right > majority - 0.1
+    sense = replace(task, cue="sentence")
+    assert rival(sense, texts)(taught).shape[0] == len(labels_of(taught))
+
+
+def test_bigrams_see_an_exchange() -> None:
+    texts = [["the", "cat", "sat", "on", "a", "mat", "and", "slept"]] * 100
+    order = Bigrams(task_of(False), texts)
+    intact = Example(texts[0], [0])
+    exchanged = Example(["the", "sat", "cat", "on", "a", "mat", "slept", "and"], [1])
+    judge = regress(order([intact, exchanged] * 10), np.array([0, 1] * 10), 1.0)
+    assert judge.predict(order([intact, exchanged])).tolist() == [0, 1]
+    assert np.isfinite(order([Example(["new"], [0])])).all()
+
+
+def test_the_best_setting_on_validation_is_tested_and_nothing_is_computed_twice(tmp_path: Path) -> None:
+    calls: list[tuple[int, Setting, int]] = []
+
+    def predict(examples: Sequence[Example], setting: Setting, seed: int, others: Sequence[Example]) -> np.ndarray:
+        calls.append((len(examples), setting, seed))
+        labels = labels_of(others)
+        return labels if setting.rate == 2.0 else 1 - labels
+
+    task = task_of(False)
+    learner = Learner("somebody", "counting", [Setting(1.0), Setting(2.0), Setting(3.0)], predict)
+    results = Results(tmp_path / "results.csv")
+    compete(task, [learner], results)
+    chosen = calls[3:]
+    assert {setting for _, setting, _ in chosen} == {Setting(2.0)}
+    assert [(count, seed) for count, _, seed in chosen] == [(count, seed) for count in (20, 50) for seed in range(4)]
+    assert all(seed not in few_labels.LABEL_SEEDS for _, _, seed in calls[:3])
+    again = Results(tmp_path / "results.csv")
+    compete(task, [learner], again)
+    assert len(calls) == 3 + 8
+    assert again.rows == results.rows
+    assert "1.000 ±0.000" in table(again.rows)
+
+
+def test_networks_start_from_the_pretrained_weights_unless_they_start_from_scratch(tmp_path: Path) -> None:
+    task = task_of(True)
+    recipe = Recipe(TOKENIZER, {}, SIZES)
+    for seed in few_labels.PRETRAINING_SEEDS:
+        for kind in KINDS:
+            (tmp_path / f"seed-{seed}").mkdir(exist_ok=True)
+            nothing = {key: torch.full_like(v, torch.nan) for key, v in KINDS[kind].make(SIZES).state_dict().items()}
+            save_file(nothing, tmp_path / f"seed-{seed}" / f"{kind}.safetensors")
+    learners = few_labels.networks(task, recipe, tmp_path)
+    assert len({(learner.name, learner.way) for learner in learners}) == 9
+    for learner in learners:
+        if learner.way == "from scratch":
+            learner.predict(drawn(task, 20, 0), Setting(1e-3), 0, task.parts["test"])
+        else:
+            with pytest.raises(FloatingPointError):
+                learner.predict(drawn(task, 20, 0), Setting(1e-3), 0, task.parts["test"])
