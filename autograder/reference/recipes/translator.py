@@ -1,0 +1,234 @@
+"""A Transformer that translates: dates as people write them into ISO 8601, or verses from English into French.
+
+    python -m autograder.reference.recipes.translator dates --folder build/translator
+    python -m autograder.reference.recipes.translator french --folder build/translator
+
+The dates take a minute or two, letter by letter; the verses an hour, in byte-level pieces that both languages share.
+The log, the weights in 16 bits and what was reached are put into the folder; a run that is stopped is resumed.
+"""
+
+import argparse
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from autograder.data import load
+from autograder.data.batches import LengthBatches, pad
+from autograder.data.generated.dates import dates
+from autograder.reference.byte_level_bpe import ByteLevelBPE, train_byte_level_bpe
+from autograder.reference.decoding import beam_decode, greedy_decode
+from autograder.reference.training import TrainingConfig, evaluating, train
+from autograder.reference.transformer import Transformer, TransformerConfig, label_smoothing_loss
+
+Pairs = Sequence[tuple[str, str]]
+
+PADDING, START, END = SPECIAL = ("<pad>", "<start>", "<end>")
+"""Number 0, 1 and 2 of the vocabulary, as :class:`TransformerConfig` has them."""
+
+BYTES = 256
+LONGEST_VERSE = 30
+"""Words on either side; longer verses are left out."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one of the two is trained.
+
+    Attributes:
+        vocab_size: pieces of words; with ``BYTES`` and the special tokens alone, letters.
+        max_tokens: in a batch, on either side.
+        smoothing: ε of the loss.
+        beam: sentences that are kept in writing; 1 is greedy.
+    """
+
+    vocab_size: int
+    d_model: int
+    num_layers: int
+    dropout: float
+    training: TrainingConfig
+    max_tokens: int
+    smoothing: float
+    beam: int
+
+
+RECIPES = {
+    "dates": Recipe(
+        BYTES + len(SPECIAL), 64, 2, 0.0, TrainingConfig(1_500, 3e-3, evaluate_every=250), 2_048, 0.0, beam=1
+    ),
+    "french": Recipe(
+        4_000, 128, 3, 0.2, TrainingConfig(16_000, 2e-3, warmup_steps=500, evaluate_every=1_000), 2_048, 0.1, beam=4
+    ),
+}
+
+
+def load_pairs(name: str) -> dict[str, Pairs]:
+    """Source and target sentences of the parts "train", "validation" and "test".
+
+    No day is in two parts of the dates, and no chapter in two parts of the verses.
+    """
+    if name == "dates":
+        made = dates(24_000, np.random.default_rng(0))
+        days = sorted({iso for _, iso in made})
+        random.Random(0).shuffle(days)
+        held_out = {day: ("validation", "test")[number % 2] for number, day in enumerate(days[:2_000])}
+        parts: dict[str, list[tuple[str, str]]] = {"train": [], "validation": [], "test": []}
+        for written, iso in made:
+            parts[held_out.get(iso, "train")].append((written, iso))
+        return dict(parts)
+    split = load("french_pairs", allow_stand_in=False).split()
+
+    def is_usable(side: str) -> bool:  # some verses stand for a gap, or say only where they are numbered otherwise
+        return any(map(str.isalpha, side)) and len(side.split()) <= LONGEST_VERSE
+
+    return {
+        part: [pair for pair in getattr(split, part) if all(map(is_usable, pair))]
+        for part in ("train", "validation", "test")
+    }
+
+
+@dataclass(frozen=True)
+class Translator:
+    """A model with the pieces that it reads and writes."""
+
+    model: Transformer
+    tokenizer: ByteLevelBPE
+
+    def translate(self, sentences: Sequence[str], beam: int = 4) -> list[str]:
+        """Write the best translation of each sentence that a beam finds; a beam of 1 is greedy."""
+        longest = self.model.config.max_length
+        found = []
+        with evaluating(self.model):
+            for start in range(0, len(sentences), 32):
+                encoded = [
+                    [*self.tokenizer.encode(sentence), 2][:longest] for sentence in sentences[start : start + 32]
+                ]
+                source, _ = pad(encoded, 0)
+                length = min(longest - 1, 2 * source.size(1) + 10)
+                ids = (
+                    greedy_decode(self.model, source, length)
+                    if beam == 1
+                    else beam_decode(self.model, source, beam, length)
+                )
+                found += [self.tokenizer.decode(i for i in row if i > 2) for row in ids.tolist()]
+        return found
+
+    def save(self, folder: Path, name: str, about: dict[str, Any]) -> None:
+        """Write the weights in 16 bits, the tokenizer, and what there is to say about them."""
+        self.tokenizer.save(folder / f"{name}_tokenizer.json")
+        weights = {key: value.half() for key, value in self.model.state_dict().items()}
+        save_file(weights, folder / f"{name}.safetensors")
+        about = {"config": asdict(self.model.config), **about}
+        (folder / f"{name}.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+
+    @staticmethod
+    def load(folder: Path, name: str) -> "Translator":
+        """What :meth:`save` wrote."""
+        about = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        model = Transformer(TransformerConfig(**about["config"]))
+        model.load_state_dict(load_file(folder / f"{name}.safetensors"))
+        return Translator(model.eval(), ByteLevelBPE.load(folder / f"{name}_tokenizer.json"))
+
+
+def make(recipe: Recipe, pairs: Pairs, seed: int) -> Translator:
+    """A new model, and the pieces of the text that it is to learn from."""
+    texts = (side for pair in pairs for side in pair)
+    tokenizer = train_byte_level_bpe(texts, recipe.vocab_size, special_tokens=SPECIAL)
+    torch.manual_seed(seed)
+    D = recipe.d_model
+    config = TransformerConfig(
+        len(tokenizer.vocabulary), D, recipe.num_layers, 4, 4 * D, recipe.dropout, norm_first=True
+    )
+    return Translator(Transformer(config), tokenizer)
+
+
+class Examples:
+    """Pairs as token ids, in batches of like length."""
+
+    def __init__(self, pairs: Pairs, tokenizer: ByteLevelBPE, max_tokens: int, seed: int) -> None:
+        self.sources = [[*tokenizer.encode(source), 2] for source, _ in pairs]
+        self.targets = [[1, *tokenizer.encode(target), 2] for _, target in pairs]
+        lengths = [max(map(len, both)) for both in zip(self.sources, self.targets, strict=True)]
+        self.batches = LengthBatches(lengths, max_tokens=max_tokens, granularity=4, seed=seed)
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Sources (B, S) and targets (B, T), from the start token to the end."""
+        chosen = self.batches.batch(step)
+        return pad([self.sources[i] for i in chosen], 0)[0], pad([self.targets[i] for i in chosen], 0)[0]
+
+
+def loss(model: Transformer, source: Tensor, target: Tensor, smoothing: float) -> Tensor:
+    """Nats a token of the target, each given the source and the tokens before it."""
+    return label_smoothing_loss(model(source, target[:, :-1]), target[:, 1:], smoothing, ignore_index=0)
+
+
+def run(
+    name: str, folder: Path | None = None, seed: int = 0, training: TrainingConfig | None = None
+) -> tuple[Translator, dict[str, Any]]:
+    """Train one of the two; returns it and what it reached on the test part."""
+    recipe, pairs = RECIPES[name], load_pairs(name)
+    training = replace(training or recipe.training, seed=seed)
+    translator = make(recipe, pairs["train"], seed)
+    model = translator.model
+    examples = {
+        part: Examples(pairs[part], translator.tokenizer, recipe.max_tokens, seed) for part in ("train", "validation")
+    }
+
+    def loss_of_step(step: int) -> Tensor:
+        return loss(model, *examples["train"].batch(step), recipe.smoothing)
+
+    def evaluate() -> dict[str, float]:
+        held_out = examples["validation"]
+        losses = [loss(model, *held_out.batch(step), 0.0).item() for step in range(len(held_out.batches))]
+        return {"loss": sum(losses) / len(losses)}
+
+    history = train(model, loss_of_step, training, evaluate, recipe.max_tokens, folder, name)
+    about = {
+        "validation_loss": round(history.best_loss, 4),
+        "best_step": history.best_step,
+        "training": asdict(training),
+    }
+    return translator, about | judge(translator, pairs["test"], recipe.beam)
+
+
+def judge(translator: Translator, pairs: Pairs, beam: int) -> dict[str, float]:
+    """How much of a test is translated right: the share that is exactly so, and BLEU (Papineni et al. 2002)."""
+    from sacrebleu import corpus_bleu  # an extra: the book's readers need it for this alone
+
+    written = translator.translate([source for source, _ in pairs], beam)
+    wanted = [target for _, target in pairs]
+    exact = sum(one == other for one, other in zip(written, wanted, strict=True)) / len(wanted)
+    return {"exact": round(exact, 4), "bleu": round(corpus_bleu(written, [wanted]).score, 2), "sentences": len(wanted)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("pairs", choices=list(RECIPES))
+    parser.add_argument("--folder", type=Path, default=Path("build/translator"), help="where everything is kept")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--rate", type=float, help="the highest learning rate")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    training = RECIPES[chosen.pairs].training
+    training = replace(
+        training, steps=chosen.steps or training.steps, learning_rate=chosen.rate or training.learning_rate
+    )
+    try:
+        translator, about = run(chosen.pairs, chosen.folder, chosen.seed, training)
+    except ValueError as error:  # what is in the folder is of another training
+        parser.error(str(error))
+    translator.save(chosen.folder, chosen.pairs, about)
+    print(json.dumps(about, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""The recipes of the small models: that they learn, and that what is kept is what was trained."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from autograder.reference.recipes import translator, vectors, vision
+from autograder.reference.recipes.translator import Examples, Translator, load_pairs
+from autograder.reference.training import evaluating
+
+
+def test_no_day_and_no_verse_is_in_two_parts() -> None:
+    for name, target in (("dates", 1), ("french", 0)):
+        parts = load_pairs(name)
+        days = {part: {pair[target] for pair in pairs} for part, pairs in parts.items()}
+        few = 0 if name == "dates" else 20  # a few verses are in the Bible twice
+        assert len(days["train"] & days["test"]) <= few
+        assert len(days["train"] & days["validation"]) <= few
+        assert min(map(len, parts.values())) > 1_000
+    sides = [side for pair in parts["train"] for side in pair]
+    assert max(len(side.split()) for side in sides) == 30
+    assert all(any(map(str.isalpha, side)) for side in sides)
+
+
+def test_the_translator_learns_dates_and_is_kept(tmp_path: Path) -> None:
+    recipe = translator.RECIPES["dates"]
+    training = replace(recipe.training, steps=40, warmup_steps=10, evaluate_every=20, learning_rate=5e-3)
+    made, about = translator.run("dates", tmp_path, training=training)
+    assert about["validation_loss"] < 1.6  # ten digits and a stroke alone: 1.9
+    made.save(tmp_path, "dates", about)
+    kept = Translator.load(tmp_path, "dates")
+    asked = [written for written, _ in load_pairs("dates")["test"][:8]]
+    assert kept.translate(asked, 1) == pytest.approx(made.translate(asked, 1))
+    assert all(len(answer) < 60 for answer in kept.translate(asked, 2))
+    assert (tmp_path / "dates.csv").exists()
+
+
+def test_what_is_padded_does_not_change_a_translation() -> None:
+    pairs = load_pairs("dates")["train"][:50]
+    made = translator.make(translator.RECIPES["dates"], pairs, 0)
+    short, long = min(pairs, key=lambda pair: len(pair[0]))[0], max(pairs, key=lambda pair: len(pair[0]))[0]
+    with evaluating(made.model):
+        ids = [torch.tensor([*made.tokenizer.encode(text), 2]) for text in (short, long)]
+        both = torch.zeros(2, len(ids[1]), dtype=torch.long)
+        both[0, : len(ids[0])], both[1] = ids
+        target = torch.tensor([[1, 60, 61]])
+        alone = made.model(ids[0].unsqueeze(0), target)
+        assert torch.allclose(made.model(both, target.expand(2, -1))[0], alone[0], atol=1e-5)
+    examples = Examples(pairs, made.tokenizer, 2_048, 0)
+    source, wanted = examples.batch(0)
+    assert made.tokenizer.decode(i for i in wanted[0].tolist() if i > 2) in {iso for _, iso in pairs}
+    assert (source == 2).sum(dim=1).eq(1).all()
+
+
+def test_a_judgment_counts_what_is_exact() -> None:
+    class Copies:
+        def translate(self, sentences: list[str], beam: int) -> list[str]:
+            return [sentence.upper() for sentence in sentences]
+
+    pairs = [("a b c d e", "A B C D E"), ("f g h i j", "f g h i j")]
+    found = translator.judge(Copies(), pairs, 1)  # type: ignore[arg-type]
+    assert found["exact"] == 0.5
+    assert 0 < found["bleu"] < 100
+
+
+def test_digits_are_told_from_few_steps_already() -> None:
+    training = replace(vision.TRAINING["digits"], steps=120, warmup_steps=20, evaluate_every=60)
+    _, right = vision.run("digits", training=training)
+    assert right > 0.8
+    pictures = vision.load_pictures("mnist")
+    assert sum(len(part.labels) for part in pictures) == 5_000
+    assert min(len(part.labels) for part in pictures) > 400
+    assert pictures.train.images.shape[1:] == (1, 28, 28)
+
+
+def test_words_that_keep_company_are_near(capsys: pytest.CaptureFixture[str]) -> None:
+    documents = [["red", "apple", "sweet"] * 20, ["blue", "sea", "deep"] * 20] * 30
+    words, found = vectors.run(documents)
+    assert sorted(words) == ["apple", "blue", "deep", "red", "sea", "sweet"]
+    unit = torch.nn.functional.normalize(found, dim=1)
+    cosine = dict(zip(words, unit @ unit[words.index("red")], strict=True))
+    assert cosine["apple"] > cosine["sea"]
+    assert "100%" in capsys.readouterr().err
