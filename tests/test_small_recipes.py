@@ -15,9 +15,9 @@ def test_no_day_and_no_verse_is_in_two_parts() -> None:
     for name, target in (("dates", 1), ("french", 0)):
         parts = load_pairs(name)
         days = {part: {pair[target] for pair in pairs} for part, pairs in parts.items()}
-        few = 0 if name == "dates" else 20  # a few verses are in the Bible twice
-        assert len(days["train"] & days["test"]) <= few
-        assert len(days["train"] & days["validation"]) <= few
+        few = 0.0 if name == "dates" else 0.03  # some verses are in the Bible twice
+        assert len(days["train"] & days["test"]) <= few * len(days["test"])
+        assert len(days["train"] & days["validation"]) <= few * len(days["validation"])
         assert min(map(len, parts.values())) > 1_000
     sides = [side for pair in parts["train"] for side in pair]
     assert max(len(side.split()) for side in sides) == 30
