@@ -1,8 +1,9 @@
-"""The family that comes with the course: ELMo, BERT and GPT, pretrained at one budget by ``recipes/family.py``.
+"""Pretrained models: the family that comes with the course, an encoder and a decoder that others published.
 
-They share a tokenizer, the text (articles of Wikipedia and addresses on the state of the union, in lower case), the
-number of tokens read and, within 5 %, the number of parameters outside the embeddings. ``data/pretrained`` holds their
-weights in 16 bits, their logs and what they reached.
+ELMo, BERT and GPT of the family were pretrained at one budget by ``recipes/family.py``. They share a tokenizer, the
+text (articles of Wikipedia and addresses on the state of the union, in lower case), the number of tokens read and,
+within 5 %, the number of parameters outside the embeddings. ``data/pretrained`` holds their weights in 16 bits, their
+logs and what they reached.
 """
 
 import json
@@ -11,11 +12,15 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from autograder.reference.bert import BertForPreTraining
+from autograder.data import load
+from autograder.reference.bert import Bert, BertConfig, BertForPreTraining, load_pretrained
+from autograder.reference.byte_level_bpe import ByteLevelBPE, from_gguf
 from autograder.reference.elmo import ELMo
+from autograder.reference.gguf import GGUFFile
 from autograder.reference.gpt import GPT
+from autograder.reference.modern_decoder import ModernDecoder, load_gguf
 from autograder.reference.recipes.family import KINDS, TOKENIZER, Sizes
-from autograder.reference.wordpiece import WordPiece
+from autograder.reference.wordpiece import BERT_SPECIAL_TOKENS, WordPiece, read_vocabulary
 
 FOLDER = Path(__file__).parent.parent / "data" / "pretrained"
 
@@ -48,6 +53,33 @@ def load_gpt(folder: Path = FOLDER) -> GPT:
     model = _load("gpt", folder)
     assert isinstance(model, GPT)
     return model
+
+
+def load_minilm() -> tuple[Bert, WordPiece]:
+    """A published encoder of 6 layers, 384 wide, in our own code, with its tokenizer; in evaluation mode.
+
+    Raises:
+        DataError: if it is not here; as for :func:`load_smollm2`.
+    """
+    files = load("minilm", allow_stand_in=False)
+    published = json.loads(files.file("config.json").read_text(encoding="utf-8"))
+    config = BertConfig(
+        published["vocab_size"],
+        published["hidden_size"],
+        published["num_hidden_layers"],
+        published["num_attention_heads"],
+        published["intermediate_size"],
+        layer_norm_eps=published["layer_norm_eps"],
+    )
+    model = Bert(config)
+    load_pretrained(model, load_file(files.file("model.safetensors")))
+    return model.eval(), WordPiece(read_vocabulary(files.file("vocab.txt")), list(BERT_SPECIAL_TOKENS))
+
+
+def load_smollm2() -> tuple[ModernDecoder, ByteLevelBPE]:
+    """A published decoder of 30 layers, 576 wide, in our own code, with its tokenizer; in evaluation mode."""
+    path = load("smollm2", allow_stand_in=False).file("SmolLM2-135M-Instruct.Q4_1.gguf")
+    return load_gguf(path).eval(), from_gguf(GGUFFile(path))
 
 
 def figures(name: str, folder: Path = FOLDER) -> dict[str, Any]:

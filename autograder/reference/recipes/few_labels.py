@@ -304,7 +304,8 @@ def pretrain(corpus: Corpus, training: TrainingConfig, folder: Path) -> None:
         for kind in KINDS:
             place = folder / f"seed-{seed}"
             if not (place / f"{kind}.safetensors").exists():
-                corpus.recipe.pretrain(kind, place, replace(training, seed=seed))
+                rate = KINDS[kind].learning_rate
+                corpus.recipe.pretrain(kind, place, replace(training, learning_rate=rate, seed=seed))
 
 
 def main() -> None:

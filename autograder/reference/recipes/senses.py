@@ -1,0 +1,236 @@
+"""Does a vector in context tell two senses of a word apart? Pseudo-words, layer by layer, for ELMo, BERT and GPT.
+
+    python -m autograder.reference.recipes.senses --folder build/family
+
+Two words are merged into one (*music* and *river*), whose first vector is the mean of theirs and so the same in both
+senses. A linear judge for each pair and layer learns from articles that the models were trained on, which layer and
+how strong a judge is chosen on the validation part, and the test is on articles that nobody has seen. All vectors are
+brought to one width. Beside the models stand what must be beaten: the same models untrained, and the mean of the words
+around.
+"""
+
+import argparse
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from autograder.data import load
+from autograder.data.batches import pad
+from autograder.data.generated.pseudo_words import FAR, NEAR, merged, pseudo_words
+from autograder.reference.attention import padding_mask
+from autograder.reference.bert import Bert, BertForPreTraining
+from autograder.reference.counting import split_words
+from autograder.reference.elmo import ELMo
+from autograder.reference.gpt import GPT
+from autograder.reference.pretrained import figures, load_bert, load_elmo, load_gpt, load_minilm, load_tokenizer
+from autograder.reference.recipes import vectors
+from autograder.reference.recipes.family import CONTEXT, KINDS, PARTS, Sizes
+from autograder.reference.training import evaluating
+from autograder.reference.wordpiece import WordPiece, basic_tokens
+
+PAIRS = FAR + NEAR
+WIDTH = 128
+"""All vectors are brought to so many numbers, by their principal components."""
+
+AROUND = 5
+STRENGTHS = (0.001, 0.01, 0.1, 1.0)
+COLUMNS = ("model", "layer", "pair", "kind", "strength", "validation", "test", "questions")
+
+
+class Use(NamedTuple):
+    """A pseudo-word in its context.
+
+    Attributes:
+        words: a piece of an article. place: of the pseudo-word among them.
+        pair, sense: which pseudo-word, and which of its words stood there.
+    """
+
+    words: list[str]
+    place: int
+    pair: int
+    sense: int
+
+
+def find_uses(documents: Sequence[Sequence[str]], seed: int = 0) -> list[Use]:
+    """Every use of a pseudo-word, as many of one sense as of the other, with at most half a context on either side."""
+    reach = CONTEXT // 2
+    merging = pseudo_words(documents, PAIRS, np.random.default_rng(seed), shares=(1.0, 0.0))
+    uses = []
+    for document, position, pair, sense in merging.train:
+        start = max(0, position - reach)
+        uses.append(Use(merging.documents[document][start : position + reach], position - start, pair, sense))
+    return uses
+
+
+def course_uses() -> dict[str, list[Use]]:
+    """Uses in wikipedia's articles; the parts are those of the family's training."""
+    split = load("wikipedia", allow_stand_in=False).split()
+    return {part: find_uses([basic_tokens(d.text) for d in getattr(split, part)]) for part in PARTS}
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A model that reads pseudo-words: they have numbers behind its vocabulary.
+
+    Attributes:
+        model: one of the three, or a published encoder.
+        tokenizer: its own; what is behind its vocabulary are the pairs in order.
+    """
+
+    model: nn.Module
+    tokenizer: WordPiece
+
+    @staticmethod
+    def of(model: nn.Module, tokenizer: WordPiece) -> "Reader":
+        """Give a model a vector for each pseudo-word: the mean of its two words' (of their pieces', if need be)."""
+        parent, name = _embedding_of(model)
+        old: Tensor = getattr(parent, name).weight.detach()
+        new = [torch.stack([old[tokenizer.encode(word)].mean(dim=0) for word in pair]).mean(dim=0) for pair in PAIRS]
+        setattr(parent, name, nn.Embedding.from_pretrained(torch.cat([old, torch.stack(new)])))
+        return Reader(model, tokenizer)
+
+    def encode(self, use: Use) -> tuple[list[int], int]:
+        """Token ids, at most ``CONTEXT`` of them, and the place of the pseudo-word."""
+        numbers = {merged(pair): len(self.tokenizer.vocabulary) + i for i, pair in enumerate(PAIRS)}
+        pieces = [[numbers[word]] if word in numbers else self.tokenizer.encode(word) for word in use.words]
+        place = sum(map(len, pieces[: use.place]))
+        start = max(0, place - CONTEXT // 2)
+        ids = [i for word in pieces for i in word]
+        return ids[start : start + CONTEXT], place - start
+
+    def vectors(self, uses: Sequence[Use], name: str) -> list[np.ndarray]:
+        """What each layer makes of the pseudo-words: L + 1 arrays (number of uses, D)."""
+        found: list[list[Tensor]] = []
+        encoded = [self.encode(use) for use in uses]
+        order = sorted(range(len(uses)), key=lambda number: len(encoded[number][0]))
+        with evaluating(self.model):
+            for start in tqdm(range(0, len(order), 32), desc=name, unit="batch", leave=False, dynamic_ncols=True):
+                chosen = order[start : start + 32]
+                ids, lengths = pad([encoded[number][0] for number in chosen], 0)
+                places = torch.tensor([encoded[number][1] for number in chosen])
+                layers = _layers(self.model, ids, lengths)
+                found.append([layer[torch.arange(len(chosen)), places] for layer in layers])
+        back = np.argsort(order)
+        return [torch.cat(parts).numpy()[back] for parts in zip(*found, strict=True)]
+
+
+def _embedding_of(model: nn.Module) -> tuple[nn.Module, str]:
+    """Where a model keeps the vectors of its tokens."""
+    if isinstance(model, ELMo):
+        return model, "token_encoder"
+    if isinstance(model, GPT):
+        return model, "token_embedding"
+    bert = model.bert if isinstance(model, BertForPreTraining) else model
+    assert isinstance(bert, Bert)
+    return bert.embeddings, "word_embedding"
+
+
+def _layers(model: nn.Module, ids: Tensor, lengths: Tensor) -> list[Tensor]:
+    if isinstance(model, ELMo):
+        return model.hidden_states(ids, lengths)
+    if isinstance(model, GPT):
+        return model.hidden_states(ids)
+    bert = model.bert if isinstance(model, BertForPreTraining) else model
+    assert isinstance(bert, Bert)
+    return bert.hidden_states(ids, mask=padding_mask(lengths, ids.size(1)))
+
+
+def mean_around(uses: Sequence[Use], vectors: dict[str, np.ndarray]) -> np.ndarray:
+    """The mean of the vectors of the words around, each side at most ``AROUND`` words, without the pseudo-word."""
+    nothing = np.zeros_like(next(iter(vectors.values())))
+    rows = []
+    for use in uses:
+        near = use.words[max(0, use.place - AROUND) : use.place] + use.words[use.place + 1 : use.place + 1 + AROUND]
+        rows.append(np.mean([vectors.get(word, nothing) for word in near] or [nothing], axis=0))
+    return np.stack(rows)
+
+
+def judge(model: str, layer: int, parts: dict[str, np.ndarray], uses: dict[str, list[Use]]) -> Iterator[dict[str, Any]]:
+    """Teach a linear judge for each pair; yields a row of ``COLUMNS`` for each pair and strength."""
+    width = min(WIDTH, parts["train"].shape[1])
+    components = make_pipeline(StandardScaler(), PCA(width, whiten=True, random_state=0)).fit(parts["train"])
+    x = {part: components.transform(rows) for part, rows in parts.items()}
+    pairs = {part: np.array([use.pair for use in uses[part]]) for part in PARTS}
+    senses = {part: np.array([use.sense for use in uses[part]]) for part in PARTS}
+    for pair, words in enumerate(PAIRS):
+        here = {part: pairs[part] == pair for part in PARTS}
+        for strength in STRENGTHS:
+            regression = LogisticRegression(C=strength, max_iter=1_000)
+            regression.fit(x["train"][here["train"]], senses["train"][here["train"]])
+            right = {
+                part: float(regression.score(x[part][here[part]], senses[part][here[part]]))
+                for part in ("validation", "test")
+            }
+            row = (model, layer, "/".join(words), "far" if words in FAR else "near", strength)
+            yield dict(
+                zip(COLUMNS, (*row, *(round(v, 4) for v in right.values()), int(here["test"].sum())), strict=True)
+            )
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """For each model and kind of pair: the layer and strength that are best on validation, and the test there.
+
+    The means are over pairs; ``error`` is the standard error of the test's.
+    """
+    found = []
+    for model, kind in dict.fromkeys((row["model"], row["kind"]) for row in rows):
+        of_it = [row for row in rows if (row["model"], row["kind"]) == (model, kind)]
+        choices: dict[tuple[int, float], list[dict[str, Any]]] = {}
+        for row in of_it:
+            choices.setdefault((row["layer"], row["strength"]), []).append(row)
+        best = max(choices, key=lambda choice: float(np.mean([row["validation"] for row in choices[choice]])))
+        tests = [row["test"] for row in choices[best]]
+        error = float(np.std(tests, ddof=1) / len(tests) ** 0.5) if len(tests) > 1 else 0.0
+        found.append({"model": model, "kind": kind, "layer": best[0], "test": float(np.mean(tests)), "error": error})
+    return found
+
+
+def contestants(folder: Path) -> Iterator[tuple[str, Reader]]:
+    """The three, trained and not, and the published encoder."""
+    tokenizer = load_tokenizer(folder)
+    for kind, load_it in (("elmo", load_elmo), ("bert", load_bert), ("gpt", load_gpt)):
+        torch.manual_seed(0)
+        untrained = KINDS[kind].make(Sizes(**figures(kind, folder)["sizes"]))
+        yield f"{kind}, untrained", Reader.of(untrained, tokenizer)
+        yield kind, Reader.of(load_it(folder), tokenizer)
+    yield "minilm", Reader.of(*load_minilm())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--folder", type=Path, default=Path("build/family"), help="where the three models are")
+    parser.add_argument("--threads", type=int, default=1)
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    uses = course_uses()
+    print({part: len(of_it) for part, of_it in uses.items()}, "uses of pseudo-words", flush=True)
+    rows: list[dict[str, Any]] = []
+    words, static = vectors.run([split_words(d.text) for d in load("wikipedia").split().train])
+    known = dict(zip(words, static.numpy(), strict=True))
+    around = {part: mean_around(uses[part], known) for part in PARTS}
+    rows += judge("words around", 0, around, uses)
+    for name, reader in contestants(chosen.folder):
+        layers = {part: reader.vectors(uses[part], name) for part in PARTS}
+        for number in range(len(layers["train"])):
+            rows += judge(name, number, {part: layers[part][number] for part in PARTS}, uses)
+    with (chosen.folder / "senses.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    for line in summary(rows):
+        print("{model:18}{kind:6}layer {layer}{test:8.3f} ±{error:.3f}".format(**line))
+
+
+if __name__ == "__main__":
+    main()
