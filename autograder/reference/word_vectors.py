@@ -67,7 +67,7 @@ class WordVectorConfig:
         negatives: negative words per pair, K.
         epochs: how often the text is read.
         learning_rate: at the start; it falls in a straight line to ``final_rate`` (2013a, §4.2). The paper starts at
-            0.025; on a few million words twice that learns more.
+            0.025; on a few million words four times that learns more.
         final_rate: at the end.
         threshold: of :func:`keep_probability`.
         stretch: places in the middle of a stretch, C.
@@ -79,7 +79,7 @@ class WordVectorConfig:
     window: int = 5
     negatives: int = 5
     epochs: int = 5
-    learning_rate: float = 0.05
+    learning_rate: float = 0.1
     final_rate: float = 0.0001
     threshold: float = 1e-4
     stretch: int = 16
@@ -87,7 +87,7 @@ class WordVectorConfig:
     batch: int = 16
 
 
-CONFIGS = {"skip-gram": WordVectorConfig(), "bag of words": WordVectorConfig(learning_rate=0.2)}
+CONFIGS = {"skip-gram": WordVectorConfig(), "bag of words": WordVectorConfig(learning_rate=0.4)}
 """What suits each model: a bag of words learns one pair per place and shares its gradient among its words."""
 
 
