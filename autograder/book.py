@@ -2,7 +2,7 @@
 
 The same file is the Sphinx extension that does what ``_config.yml`` cannot: it names the execution cache after
 a hash of our own code, brings MathJax from a pinned package and MathML for readers without JavaScript, counts
-chapters from ``first_chapter``, and links exercise notebooks. So the command itself builds the very same book::
+chapters past ``missing_chapters``, and links exercise notebooks. So the command itself builds the very same book::
 
     jupyter-book build book --config _config.yml --path-output build -W -n --keep-going
 """
@@ -41,7 +41,8 @@ logger = logging.getLogger(__name__)
 
 def code_fingerprint(root: Path = ROOT) -> str:
     """Hash what can change a chapter's results from outside: our code, recipes' logs, versions, the figures' style."""
-    patterns = ["autograder/**/*.py", "autograder/**/*.json", "requirements.lock", "book/assets/*.mplstyle"]
+    ours = [f"autograder/**/*.{ending}" for ending in ("py", "json", "csv", "safetensors")]
+    patterns = [*ours, "requirements.lock", "book/assets/*.mplstyle"]
     digest = hashlib.sha256()
     for path in sorted(path for pattern in patterns for path in root.glob(pattern)):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
@@ -140,23 +141,31 @@ class ExerciseNotebook(SphinxRole):
         return [link], []
 
 
-def _count_from_first_chapter() -> None:
-    """Let chapters be counted from ``first_chapter``; sphinx_external_toc itself knows no start but 1."""
-    assign_section_numbers = TocTreeCollectorWithStyles.assign_section_numbers
+def _skip_missing_chapters() -> None:
+    """Let chapters be counted past those that are not there yet; sphinx_external_toc itself knows no gaps."""
+    collector: Any = TocTreeCollectorWithStyles
+    assign_section_numbers = collector.assign_section_numbers
 
-    def assign_from_first_chapter(self: TocTreeCollectorWithStyles, env: BuildEnvironment) -> list[str]:
-        self._TocTreeCollectorWithStyles__numerical_count = env.config.first_chapter - 1  # type: ignore[attr-defined]
+    def assign_past_gaps(self: Any, env: BuildEnvironment) -> list[str]:
+        self.missing_chapters = env.config.missing_chapters
+        self._TocTreeCollectorWithStyles__numerical_count = 0
         return assign_section_numbers(self, env)
 
-    TocTreeCollectorWithStyles.assign_section_numbers = assign_from_first_chapter  # type: ignore[method-assign]
+    def set_count(self: Any, number: int) -> None:
+        while number in getattr(self, "missing_chapters", ()):
+            number += 1
+        self.chapter = number
+
+    collector._TocTreeCollectorWithStyles__numerical_count = property(lambda self: self.chapter, set_count)
+    collector.assign_section_numbers = assign_past_gaps
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension."""
-    app.add_config_value("first_chapter", 1, "env", int)
+    app.add_config_value("missing_chapters", [], "env", list)
     app.add_role("exercise", ExerciseNotebook())
     app.connect("config-inited", _configure, priority=100)
-    _count_from_first_chapter()
+    _skip_missing_chapters()
     app.connect("builder-inited", _render_formulas_twice)
     app.connect("html-page-context", _prepare_pages)
     app.connect("build-finished", _finish)

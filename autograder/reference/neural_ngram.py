@@ -31,6 +31,7 @@ class NeuralLanguageModel(nn.Module):
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocab_size, embedding_size)
+        nn.init.normal_(self.embedding.weight, std=0.1)  # from torch's own start, 1, rare words hardly move away
         self.hidden = nn.Linear(context_size * embedding_size, hidden_size)
         self.output = nn.Linear(hidden_size, vocab_size)
         self.direct = nn.Linear(context_size * embedding_size, vocab_size, bias=False) if direct else None

@@ -19,7 +19,9 @@ from autograder.reference.elmo import ELMo
 from autograder.reference.gguf import GGUFFile
 from autograder.reference.gpt import GPT
 from autograder.reference.modern_decoder import ModernDecoder, load_gguf
+from autograder.reference.neural_ngram import NeuralLanguageModel
 from autograder.reference.recipes.family import KINDS, TOKENIZER, Sizes
+from autograder.reference.recipes.translator import Translator
 from autograder.reference.wordpiece import BERT_SPECIAL_TOKENS, WordPiece, read_vocabulary
 
 FOLDER = Path(__file__).parent.parent / "data" / "pretrained"
@@ -55,6 +57,22 @@ def load_gpt(folder: Path = FOLDER) -> GPT:
     return model
 
 
+def load_neural_ngram(folder: Path = FOLDER) -> NeuralLanguageModel:
+    """Bengio's model on the Bible in Basic English, from ``recipes/neural_ngram.py``; in evaluation mode."""
+    weights = load_file(_there(folder, "neural_ngram.safetensors"))
+    hidden_size, inputs = weights["hidden.weight"].shape
+    vocab_size, embedding_size = weights["embedding.weight"].shape
+    model = NeuralLanguageModel(vocab_size, inputs // embedding_size, embedding_size, hidden_size)
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def load_translator(folder: Path = FOLDER) -> Translator:
+    """The Transformer that translates verses from English into French, from ``recipes/translator.py``."""
+    _there(folder, "french.safetensors")
+    return Translator.load(folder, "french")
+
+
 def load_minilm() -> tuple[Bert, WordPiece]:
     """A published encoder of 6 layers, 384 wide, in our own code, with its tokenizer; in evaluation mode.
 
@@ -82,8 +100,8 @@ def load_smollm2() -> tuple[ModernDecoder, ByteLevelBPE]:
     return load_gguf(path).eval(), from_gguf(GGUFFile(path))
 
 
-def figures(name: str, folder: Path = FOLDER) -> dict[str, Any]:
-    """How "elmo", "bert" or "gpt" was made and what it reached: sizes, training, losses in nats on held-out text."""
+def figures(name: str, folder: Path = FOLDER) -> Any:
+    """How a model ("elmo", "bert", "gpt", "neural_ngram", "french") was made and what it reached on held-out text."""
     return json.loads(_there(folder, f"{name}.json").read_text(encoding="utf-8"))
 
 
