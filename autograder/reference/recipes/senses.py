@@ -44,7 +44,7 @@ WIDTH = 128
 """All vectors are brought to so many numbers, by their principal components."""
 
 AROUND = 5
-STRENGTHS = (0.001, 0.01, 0.1, 1.0)
+STRENGTHS = (0.0001, 0.001, 0.01, 0.1, 1.0)
 COLUMNS = ("model", "layer", "pair", "kind", "strength", "validation", "test", "questions")
 
 
@@ -159,7 +159,7 @@ def mean_around(uses: Sequence[Use], vectors: dict[str, np.ndarray]) -> np.ndarr
 def judge(model: str, layer: int, parts: dict[str, np.ndarray], uses: dict[str, list[Use]]) -> Iterator[dict[str, Any]]:
     """Teach a linear judge for each pair; yields a row of ``COLUMNS`` for each pair and strength."""
     width = min(WIDTH, parts["train"].shape[1])
-    components = make_pipeline(StandardScaler(), PCA(width, whiten=True, random_state=0)).fit(parts["train"])
+    components = make_pipeline(StandardScaler(), PCA(width, random_state=0)).fit(parts["train"])
     x = {part: components.transform(rows) for part, rows in parts.items()}
     pairs = {part: np.array([use.pair for use in uses[part]]) for part in PARTS}
     senses = {part: np.array([use.sense for use in uses[part]]) for part in PARTS}
