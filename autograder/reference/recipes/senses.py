@@ -20,8 +20,6 @@ import numpy as np
 import torch
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -44,7 +42,7 @@ WIDTH = 128
 """All vectors are brought to so many numbers, by their principal components."""
 
 AROUND = 5
-STRENGTHS = (0.0001, 0.001, 0.01, 0.1, 1.0)
+STRENGTHS = (0.1, 1.0, 10.0, 100.0)
 COLUMNS = ("model", "layer", "pair", "kind", "strength", "validation", "test", "questions")
 
 
@@ -159,8 +157,9 @@ def mean_around(uses: Sequence[Use], vectors: dict[str, np.ndarray]) -> np.ndarr
 def judge(model: str, layer: int, parts: dict[str, np.ndarray], uses: dict[str, list[Use]]) -> Iterator[dict[str, Any]]:
     """Teach a linear judge for each pair; yields a row of ``COLUMNS`` for each pair and strength."""
     width = min(WIDTH, parts["train"].shape[1])
-    components = make_pipeline(StandardScaler(), PCA(width, random_state=0)).fit(parts["train"])
-    x = {part: components.transform(rows) for part, rows in parts.items()}
+    components = PCA(width, random_state=0).fit(parts["train"])
+    spread = float(components.explained_variance_.sum()) ** 0.5  # what a judge's strength means hangs on the scale
+    x = {part: components.transform(rows) / spread for part, rows in parts.items()}
     pairs = {part: np.array([use.pair for use in uses[part]]) for part in PARTS}
     senses = {part: np.array([use.sense for use in uses[part]]) for part in PARTS}
     for pair, words in enumerate(PAIRS):
