@@ -1,10 +1,12 @@
 """The recipes of the small models: that they learn, and that what is kept is what was trained."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from autograder.reference.recipes import translator, vectors, vision
 from autograder.reference.recipes.translator import Examples, Translator, load_pairs
@@ -75,7 +77,7 @@ def test_digits_are_told_from_few_steps_already() -> None:
     assert pictures.train.images.shape[1:] == (1, 28, 28)
 
 
-def test_words_that_keep_company_are_near(capsys: pytest.CaptureFixture[str]) -> None:
+def test_words_that_keep_company_are_near(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     documents = [["red", "apple", "sweet"] * 20, ["blue", "sea", "deep"] * 20] * 30
     words, found = vectors.run(documents)
     assert sorted(words) == ["apple", "blue", "deep", "red", "sea", "sweet"]
@@ -83,3 +85,7 @@ def test_words_that_keep_company_are_near(capsys: pytest.CaptureFixture[str]) ->
     cosine = dict(zip(words, unit @ unit[words.index("red")], strict=True))
     assert cosine["apple"] > cosine["sea"]
     assert "100%" in capsys.readouterr().err
+    vectors.save(words, found, tmp_path)
+    kept = load_file(tmp_path / "word_vectors.safetensors")["vectors"].float()
+    assert torch.allclose(kept, unit, atol=1e-3)
+    assert json.loads((tmp_path / "word_vectors.json").read_text()) == words

@@ -4,10 +4,14 @@ python -m autograder.reference.recipes.vectors skip-gram
 """
 
 import argparse
+import json
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from autograder.data import Texts, load
@@ -17,6 +21,8 @@ from autograder.reference.word_vectors import CONFIGS, train_word_vectors
 
 TEXTS: tuple[Texts, ...] = ("wikipedia", "state_of_the_union")
 MIN_COUNT = 5
+KEPT = 6_000
+"""So many words are kept: 1.2 MB."""
 
 
 def course_words() -> list[list[str]]:
@@ -39,6 +45,14 @@ def run(documents: Sequence[Sequence[str]], model: str = "skip-gram", seed: int 
     return list(vocabulary), vectors
 
 
+def save(words: Sequence[str], vectors: Tensor, folder: Path) -> None:
+    """Keep the most frequent words and their vectors, brought to length 1 so that products are cosines."""
+    folder.mkdir(parents=True, exist_ok=True)
+    unit = F.normalize(vectors[:KEPT], dim=1).half()
+    save_file({"vectors": unit.contiguous()}, folder / "word_vectors.safetensors")
+    (folder / "word_vectors.json").write_text(json.dumps(list(words[:KEPT])) + "\n", encoding="utf-8")
+
+
 def _shown(steps: Iterable[tuple[float, Tensor, Tensor]], model: str) -> Iterator[tuple[float, Tensor, Tensor]]:
     with tqdm(total=1.0, desc=model, bar_format="{l_bar}{bar}| {elapsed}<{remaining}", dynamic_ncols=True) as bar:
         for step in steps:
@@ -49,11 +63,13 @@ def _shown(steps: Iterable[tuple[float, Tensor, Tensor]], model: str) -> Iterato
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("model", choices=list(CONFIGS))
+    parser.add_argument("--folder", type=Path, default=Path("build/vectors"), help="where the vectors are kept")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     words, vectors = run(course_words(), chosen.model, chosen.seed)
+    save(words, vectors, chosen.folder)
     judged = load("similarity", allow_stand_in=False)
     for name in ("wordsim353", "simlex999"):
         result = similarity_correlation(words, vectors, judged.pairs(name))
