@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from autograder.reference.recipes import translator, vectors, vision
+from autograder.reference.recipes import recall, translator, vectors, vision
 from autograder.reference.recipes.translator import Examples, Translator, load_pairs
 from autograder.reference.training import evaluating
 
@@ -89,3 +89,14 @@ def test_words_that_keep_company_are_near(capsys: pytest.CaptureFixture[str], tm
     kept = load_file(tmp_path / "word_vectors.safetensors")["vectors"].float()
     assert torch.allclose(kept, unit, atol=1e-3)
     assert json.loads((tmp_path / "word_vectors.json").read_text()) == words
+
+
+def test_both_readers_have_the_same_size_and_recall_what_is_near() -> None:
+    sizes = [
+        sum(p.numel() for name, p in make(10, 8).named_parameters() if "lstm" in name or "layers" in name)
+        for make in recall.MODELS.values()
+    ]
+    assert max(sizes) < 1.05 * min(sizes)
+    near = next(task for task in recall.tasks() if task.name == "fixed" and task.distance == 8)
+    for name in recall.MODELS:
+        assert recall.run(near, name, 3e-3, seed=0, steps=120, batches=4) > 0.5, name

@@ -1,0 +1,178 @@
+"""Recall: how long, and how much, an LSTM and a Transformer of equal size keep of what they have read.
+
+    python -m autograder.reference.recipes.recall --folder build/recall
+
+Three tasks, of which the first two mislead, one in each direction; see ``autograder.data.generated.recall``. Every
+model gets the same choice of learning rates, made on a seed of its own. ``recall.csv`` in the folder has a row for each
+training; those that are in it are not run again. About half an hour on one thread.
+"""
+
+import argparse
+import csv
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from autograder.data.generated import recall
+from autograder.data.generated.recall import Recall
+from autograder.reference.training import TrainingConfig, evaluating, step_seed, train
+from autograder.reference.transformer_layer import EncoderLayer
+
+WIDTH, HIDDEN, HEADS, LAYERS = 64, 128, 4, 2
+LONGEST = 192
+BATCH = 64
+RATES = (1e-3, 3e-3)
+SEEDS, CHOICE_SEED = (0, 1, 2), 100
+DISTANCES = (8, 32, 128)
+COLUMNS = ("task", "distance", "model", "seed", "rate", "steps", "part", "accuracy", "seconds")
+
+
+class LstmReader(nn.Module):
+    """One LSTM that reads from left to right; the answer is told from its last state."""
+
+    def __init__(self, vocab_size: int, num_answers: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, WIDTH)
+        self.lstm = nn.LSTM(WIDTH, HIDDEN, batch_first=True)
+        self.head = nn.Linear(HIDDEN, num_answers)
+        for name, bias in self.lstm.named_parameters():
+            if "bias_ih" in name:  # at the start the forget gates stand open
+                nn.init.ones_(bias[HIDDEN : 2 * HIDDEN])
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(B, T) → logits (B, answers)."""
+        outputs, _ = self.lstm(self.embedding(ids))
+        return self.head(outputs[:, -1])
+
+
+class TransformerReader(nn.Module):
+    """Two layers of an encoder with a learned vector for each position; the answer is told at the last."""
+
+    def __init__(self, vocab_size: int, num_answers: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, WIDTH)
+        self.positions = nn.Parameter(0.02 * torch.randn(LONGEST, WIDTH))
+        self.layers = nn.ModuleList(EncoderLayer(WIDTH, HEADS, 4 * WIDTH, 0.0, True) for _ in range(LAYERS))
+        self.norm = nn.LayerNorm(WIDTH)
+        self.head = nn.Linear(WIDTH, num_answers)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(B, T) → logits (B, answers)."""
+        x = self.embedding(ids) + self.positions[: ids.size(1)]
+        for layer in self.layers:
+            x = layer(x, None)
+        return self.head(self.norm(x[:, -1]))
+
+
+MODELS: dict[str, Callable[[int, int], nn.Module]] = {"LSTM": LstmReader, "Transformer": TransformerReader}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be recalled.
+
+    Attributes:
+        draw: makes a batch from a generator.
+        steps: of training, for each model; an LSTM gets more where it needs them.
+    """
+
+    name: str
+    distance: int
+    vocab_size: int
+    num_answers: int
+    draw: Callable[[torch.Generator], Recall]
+    steps: dict[str, int]
+
+
+def tasks() -> list[Task]:
+    """All that is tried."""
+    found = []
+    for distance in DISTANCES:
+        steps = dict.fromkeys(MODELS, 400)
+        found.append(
+            Task("fixed", distance, recall.VOCABULARY_SIZE, recall.NUM_SYMBOLS, _fixed(distance), steps),
+        )
+        found.append(
+            Task("marked", distance, recall.VOCABULARY_SIZE, recall.NUM_SYMBOLS, _marked(distance), steps),
+        )
+    steps = {"LSTM": 1_500, "Transformer": 300}
+    return [*found, Task("associative", 32, 32 * 17, 16, _associative, steps)]
+
+
+def _associative(generator: torch.Generator) -> Recall:
+    return recall.associative(BATCH, generator)
+
+
+def _fixed(distance: int) -> Callable[[torch.Generator], Recall]:
+    return lambda generator: recall.fixed(BATCH, distance, generator)
+
+
+def _marked(distance: int) -> Callable[[torch.Generator], Recall]:
+    return lambda generator: recall.marked(BATCH, distance, 32, generator)
+
+
+def run(task: Task, name: str, rate: float, seed: int, steps: int, batches: int = 16) -> float:
+    """Train a model; returns the share of right answers on fresh sequences."""
+    torch.manual_seed(seed)
+    model = MODELS[name](task.vocab_size, task.num_answers)
+
+    def batch(step: int) -> Recall:
+        return task.draw(torch.Generator().manual_seed(step_seed(seed, step)))
+
+    def loss_of_step(step: int) -> Tensor:
+        ids, answers = batch(step)
+        return F.cross_entropy(model(ids), answers)
+
+    train(model, loss_of_step, TrainingConfig(steps, rate, warmup_steps=steps // 10, seed=seed), show=False)
+    with evaluating(model):
+        fresh = [batch(10_000_000 + number) for number in range(batches)]
+        right = sum((model(ids).argmax(dim=1) == answers).sum().item() for ids, answers in fresh)
+    return right / (batches * BATCH)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--folder", type=Path, default=Path("build/recall"), help="where the log is kept")
+    parser.add_argument("--threads", type=int, default=1)
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    chosen.folder.mkdir(parents=True, exist_ok=True)
+    log = chosen.folder / "recall.csv"
+    rows: list[dict[str, str]] = []
+    if log.exists():
+        with log.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+
+    def measured(task: Task, name: str, rate: float, seed: int, part: str) -> float:
+        key = [task.name, str(task.distance), name, str(seed), str(rate), str(task.steps[name]), part]
+        for known in rows:
+            if [known[column] for column in COLUMNS[:7]] == key:
+                return float(known["accuracy"])
+        began = time.perf_counter()
+        accuracy = round(run(task, name, rate, seed, task.steps[name]), 4)
+        row: dict[str, Any] = dict(zip(COLUMNS, [*key, accuracy, round(time.perf_counter() - began, 1)], strict=True))
+        new = not log.exists()
+        with log.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+        rows.append({key: str(value) for key, value in row.items()})
+        return accuracy
+
+    everything = [(task, name) for task in tasks() for name in MODELS]
+    for task, name in tqdm(everything, unit="model", dynamic_ncols=True):
+        best = max(RATES, key=lambda rate: measured(task, name, rate, CHOICE_SEED, "choice"))
+        found = [measured(task, name, best, seed, "test") for seed in SEEDS]
+        tqdm.write(f"{task.name:12}{task.distance:4} {name:12}" + "".join(f"{accuracy:7.3f}" for accuracy in found))
+
+
+if __name__ == "__main__":
+    main()
