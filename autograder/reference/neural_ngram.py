@@ -52,13 +52,18 @@ class NeuralLanguageModel(nn.Module):
 
 @dataclass(frozen=True)
 class NeuralTraining:
-    """How to train the model: plain epochs with AdamW, the rate falling to 0 in a straight line."""
+    """How to train the model: plain epochs with AdamW, the rate falling to 0 in a straight line.
+
+    Attributes:
+        bfloat16: compute in bfloat16 where torch's autocast thinks it safe; weights stay in float32.
+    """
 
     epochs: int = 3
     batch_size: int = 512
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
     seed: int = 0
+    bfloat16: bool = False
 
 
 def train_epochs(model: NeuralLanguageModel, windows: Tensor, training: NeuralTraining) -> Iterator[float]:
@@ -82,7 +87,8 @@ def train_epochs(model: NeuralLanguageModel, windows: Tensor, training: NeuralTr
         total = 0.0
         for batch in torch.randperm(len(windows), generator=generator).split(training.batch_size):
             chosen = windows[batch]  # (B, C + 1)
-            loss = F.cross_entropy(model(chosen[:, :-1]), chosen[:, -1])
+            with torch.autocast(windows.device.type, torch.bfloat16, enabled=training.bfloat16):
+                loss = F.cross_entropy(model(chosen[:, :-1]), chosen[:, -1])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -34,7 +34,7 @@ CONTEXT, BATCH = 128, 16
 HELD_OUT_PIECES = 320
 """Of ``CONTEXT`` tokens each, in an evaluation."""
 
-TRAINING = TrainingConfig(steps=15_000, learning_rate=4e-3, evaluate_every=500, checkpoint_every=250, bfloat16=True)
+TRAINING = TrainingConfig(steps=12_000, learning_rate=4e-3, evaluate_every=500, checkpoint_every=250, bfloat16=True)
 """The learning rate is each model's own."""
 
 
