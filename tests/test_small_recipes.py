@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from autograder.reference.recipes import recall, translator, vectors, vision
+from autograder.reference.recipes import recall, translator, vectors, vision, xor_cue
 from autograder.reference.recipes.translator import Examples, Translator, load_pairs
 from autograder.reference.training import evaluating
 
@@ -100,3 +100,26 @@ def test_both_readers_have_the_same_size_and_recall_what_is_near() -> None:
     near = next(task for task in recall.tasks() if task.name == "fixed" and task.distance == 8)
     for name in recall.MODELS:
         assert recall.run(near, name, 3e-3, seed=0, steps=120, batches=4) > 0.5, name
+
+
+def test_the_two_sides_are_seen_together_by_those_that_meet_alone() -> None:
+    """What meets before the readout tells the sense, in the log and in a training that is done again."""
+    log = {way["way"]: way for way in json.loads(xor_cue.LOG.read_text(encoding="utf-8"))["ways"]}
+    assert set(log) == set(xor_cue.WAYS)
+    attending, glued = log["self-attention, one layer"], log["one-sided, one layer"]
+    assert min(attending["right"]) > 0.99
+    assert max(glued["right"]) < 0.76
+    assert xor_cue.run("self-attention, one layer", attending["rate"], 0, steps=200) > 0.95
+    assert xor_cue.run("one-sided, one layer", glued["rate"], 0, steps=100) < 0.76
+
+
+def test_one_sided_readers_do_not_see_the_other_side() -> None:
+    torch.manual_seed(0)
+    ids = xor_cue.batch(0, 0, 3).ids
+    for way, knows in (("one-sided, two layers", False), ("coupled, two layers", True)):
+        encoder, embedding = xor_cue.Reader(way).encoder, torch.nn.Embedding(11, xor_cue.WIDTH)
+        other = ids.clone()
+        other[:, -1] = (other[:, -1] + 1) % 8
+        with torch.no_grad():
+            before, after = (encoder(embedding(x))[:, 5, : xor_cue.WIDTH // 2] for x in (ids, other))
+        assert torch.equal(before, after) != knows
