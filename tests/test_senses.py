@@ -71,18 +71,23 @@ def test_the_judge_finds_what_is_there_and_nothing_where_there_is_nothing() -> N
         labels = np.array([use.sense for use in uses[part]])
         blind[part] = generator.normal(size=(len(labels), 150))
         knowing[part] = blind[part] + 3.0 * np.outer(2 * labels - 1, np.eye(150)[0])
-    found = summary([*judge("knowing", 1, knowing, uses), *judge("blind", 1, blind, uses)])
+    found = summary([*judge("knowing", "1", knowing, uses), *judge("blind", "1", blind, uses)])
     scores = {(line["model"], line["kind"]): line["test"] for line in found}
-    assert min(scores["knowing", kind] for kind in ("far", "near")) > 0.85
-    assert all(abs(scores["blind", kind] - 0.5) < 0.06 for kind in ("far", "near"))
+    assert min(scores["knowing", kind] for kind in ("far", "near", "class")) > 0.85
+    assert all(abs(scores["blind", kind] - 0.5) < 0.06 for kind in ("far", "near", "class"))
+
+
+def test_a_mix_gives_every_layer_the_same_say() -> None:
+    train = [np.array([[1.0], [-1.0]]), np.array([[100.0], [-100.0]])]
+    assert senses.mixed([np.array([[2.0]]), np.array([[100.0]])], train).tolist() == [[1.5]]
 
 
 def test_the_layer_is_chosen_on_validation() -> None:
-    def row(layer: int, validation: float, test: float) -> dict[str, object]:
+    def row(layer: str, validation: float, test: float) -> dict[str, object]:
         return {"model": "m", "layer": layer, "kind": "far", "strength": 1.0, "validation": validation, "test": test}
 
-    (line,) = summary([row(0, 0.6, 0.99), row(1, 0.8, 0.7), row(1, 0.9, 0.8)])
-    assert (line["layer"], line["test"]) == (1, pytest.approx(0.75))
+    (line,) = summary([row("0", 0.6, 0.99), row("1", 0.8, 0.7), row("1", 0.9, 0.8)])
+    assert (line["layer"], line["test"]) == ("1", pytest.approx(0.75))
     assert line["error"] == pytest.approx(0.05)
 
 

@@ -29,7 +29,7 @@ FAR = (
     ("computer", "empire"),
     ("light", "province"),
 )
-"""Pairs of words with little in common. Each word, here and in ``NEAR``, is over 160 times in wikipedia's texts."""
+"""Pairs of words with little in common. Each word, here and below, is over 160 times in wikipedia's texts."""
 
 NEAR = (
     ("india", "china"),
@@ -44,6 +44,22 @@ NEAR = (
     ("france", "germany"),
 )
 """Pairs of words that stand in like places."""
+
+CLASSES = (
+    ("system", "called"),
+    ("group", "became"),
+    ("region", "began"),
+    ("family", "found"),
+    ("period", "made"),
+    ("history", "considered"),
+    ("power", "led"),
+    ("movement", "written"),
+    ("structure", "produced"),
+    ("field", "established"),
+    ("population", "important"),
+    ("land", "various"),
+)
+"""A noun with a verb or an adjective that may be about anything: grammar tells which it is, not the subject."""
 
 
 class Occurrence(NamedTuple):

@@ -3,10 +3,11 @@
     python -m autograder.reference.recipes.senses --folder build/family
 
 Two words are merged into one (*music* and *river*), whose first vector is the mean of theirs and so the same in both
-senses. A linear judge for each pair and layer learns from articles that the models were trained on, which layer and
-how strong a judge is chosen on the validation part, and the test is on articles that nobody has seen. All vectors are
-brought to one width. Beside the models stand what must be beaten: the same models untrained, and the mean of the words
-around.
+senses. Three kinds of pairs ask for three kinds of knowledge: words with little in common, words that stand in like
+places, and a noun with a verb, which grammar tells apart. A linear judge for each pair and layer learns from articles
+that the models were trained on, which layer and how strong a judge is chosen on the validation part, and the test is on
+articles that nobody has seen. All vectors are brought to one width. Beside the models stand what must be beaten: the
+same models untrained, and the mean of the words around.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from tqdm.auto import tqdm
 
 from autograder.data import load
 from autograder.data.batches import pad
-from autograder.data.generated.pseudo_words import FAR, NEAR, merged, pseudo_words
+from autograder.data.generated.pseudo_words import CLASSES, FAR, NEAR, merged, pseudo_words
 from autograder.reference.attention import padding_mask
 from autograder.reference.bert import Bert, BertForPreTraining
 from autograder.reference.counting import split_words
@@ -37,7 +38,8 @@ from autograder.reference.recipes.family import CONTEXT, KINDS, PARTS, Sizes
 from autograder.reference.training import evaluating
 from autograder.reference.wordpiece import WordPiece, basic_tokens
 
-PAIRS = FAR + NEAR
+PAIRS = FAR + NEAR + CLASSES
+KIND_OF = {pair: kind for kind, pairs in (("far", FAR), ("near", NEAR), ("class", CLASSES)) for pair in pairs}
 WIDTH = 128
 """All vectors are brought to so many numbers, by their principal components."""
 
@@ -154,7 +156,12 @@ def mean_around(uses: Sequence[Use], vectors: dict[str, np.ndarray]) -> np.ndarr
     return np.stack(rows)
 
 
-def judge(model: str, layer: int, parts: dict[str, np.ndarray], uses: dict[str, list[Use]]) -> Iterator[dict[str, Any]]:
+def mixed(layers: Sequence[np.ndarray], scale: Sequence[np.ndarray]) -> np.ndarray:
+    """The mean of all layers, each on the scale that it has on other rows."""
+    return np.mean([layer / other.std() for layer, other in zip(layers, scale, strict=True)], axis=0)
+
+
+def judge(model: str, layer: str, parts: dict[str, np.ndarray], uses: dict[str, list[Use]]) -> Iterator[dict[str, Any]]:
     """Teach a linear judge for each pair; yields a row of ``COLUMNS`` for each pair and strength."""
     width = min(WIDTH, parts["train"].shape[1])
     components = PCA(width, random_state=0).fit(parts["train"])
@@ -171,7 +178,7 @@ def judge(model: str, layer: int, parts: dict[str, np.ndarray], uses: dict[str, 
                 part: float(regression.score(x[part][here[part]], senses[part][here[part]]))
                 for part in ("validation", "test")
             }
-            row = (model, layer, "/".join(words), "far" if words in FAR else "near", strength)
+            row = (model, layer, "/".join(words), KIND_OF[words], strength)
             yield dict(
                 zip(COLUMNS, (*row, *(round(v, 4) for v in right.values()), int(here["test"].sum())), strict=True)
             )
@@ -185,7 +192,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for model, kind in dict.fromkeys((row["model"], row["kind"]) for row in rows):
         of_it = [row for row in rows if (row["model"], row["kind"]) == (model, kind)]
-        choices: dict[tuple[int, float], list[dict[str, Any]]] = {}
+        choices: dict[tuple[str, float], list[dict[str, Any]]] = {}
         for row in of_it:
             choices.setdefault((row["layer"], row["strength"]), []).append(row)
         best = max(choices, key=lambda choice: float(np.mean([row["validation"] for row in choices[choice]])))
@@ -218,11 +225,12 @@ def main() -> None:
     words, static = vectors.run([split_words(d.text) for d in load("wikipedia").split().train])
     known = dict(zip(words, static.numpy(), strict=True))
     around = {part: mean_around(uses[part], known) for part in PARTS}
-    rows += judge("words around", 0, around, uses)
+    rows += judge("words around", "0", around, uses)
     for name, reader in contestants(chosen.folder):
         layers = {part: reader.vectors(uses[part], name) for part in PARTS}
         for number in range(len(layers["train"])):
-            rows += judge(name, number, {part: layers[part][number] for part in PARTS}, uses)
+            rows += judge(name, str(number), {part: layers[part][number] for part in PARTS}, uses)
+        rows += judge(name, "mix", {part: mixed(layers[part], layers["train"]) for part in PARTS}, uses)
     with (chosen.folder / "senses.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
