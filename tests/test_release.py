@@ -15,14 +15,17 @@ def test_the_same_solution_gives_the_same_bytes(course: Course, assignment: Assi
     assert assignment.release_path.read_bytes() == before
 
 
-def test_the_committed_exercise_is_what_release_gives(released_course: Course) -> None:
-    made = released_course.assignment("06-attention").release_path
-    committed = made.relative_to(released_course.root)
-    assert (ROOT / committed).read_bytes() == made.read_bytes()
+@pytest.mark.parametrize("name", list(Course.at(ROOT).assignments))
+def test_the_committed_exercise_is_what_release_gives(course: Course, name: str) -> None:
+    assignment = course.assignment(name)
+    release(course, assignment)
+    committed = assignment.release_path.relative_to(course.root)
+    assert (ROOT / committed).read_bytes() == assignment.release_path.read_bytes()
 
 
-def test_no_answer_is_in_a_released_notebook(released_course: Course) -> None:
-    assignment = released_course.assignment("06-attention")
+@pytest.mark.parametrize("name", list(Course.at(ROOT).assignments))
+def test_no_answer_is_in_a_released_notebook(name: str) -> None:
+    assignment = Course.at(ROOT).assignment(name)
     released = {c.id: c for c in assignment.release.cells}
     text = assignment.release_path.read_text()
     assert "SOLUTION" not in text
