@@ -32,7 +32,7 @@ from autograder.reference.bert import Bert, BertForPreTraining
 from autograder.reference.counting import split_words
 from autograder.reference.elmo import ELMo
 from autograder.reference.gpt import GPT
-from autograder.reference.pretrained import figures, load_bert, load_elmo, load_gpt, load_minilm, load_tokenizer
+from autograder.reference.pretrained import FOLDER, figures, load_bert, load_elmo, load_gpt, load_minilm, load_tokenizer
 from autograder.reference.recipes import vectors
 from autograder.reference.recipes.family import CONTEXT, KINDS, PARTS, Sizes
 from autograder.reference.training import evaluating
@@ -184,22 +184,41 @@ def judge(model: str, layer: str, parts: dict[str, np.ndarray], uses: dict[str, 
             )
 
 
-def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For each model and kind of pair: the layer and strength that are best on validation, and the test there.
+def by_layer(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """For each model, kind of pair and layer: the mean over pairs at the strength that is best on validation.
 
-    The means are over pairs; ``error`` is the standard error of the test's.
+    ``error`` is the standard error of the mean over the pairs on the test part.
     """
+    cells: dict[tuple[str, str, str], dict[float, list[dict[str, Any]]]] = {}
+    for row in rows:
+        of_layer = cells.setdefault((row["model"], row["kind"], row["layer"]), {})
+        of_layer.setdefault(row["strength"], []).append(row)
     found = []
-    for model, kind in dict.fromkeys((row["model"], row["kind"]) for row in rows):
-        of_it = [row for row in rows if (row["model"], row["kind"]) == (model, kind)]
-        choices: dict[tuple[str, float], list[dict[str, Any]]] = {}
-        for row in of_it:
-            choices.setdefault((row["layer"], row["strength"]), []).append(row)
-        best = max(choices, key=lambda choice: float(np.mean([row["validation"] for row in choices[choice]])))
-        tests = [row["test"] for row in choices[best]]
+    for (model, kind, layer), of_layer in cells.items():
+        means = {strength: float(np.mean([row["validation"] for row in of])) for strength, of in of_layer.items()}
+        best = max(means, key=lambda strength: means[strength])
+        tests = [row["test"] for row in of_layer[best]]
         error = float(np.std(tests, ddof=1) / len(tests) ** 0.5) if len(tests) > 1 else 0.0
-        found.append({"model": model, "kind": kind, "layer": best[0], "test": float(np.mean(tests)), "error": error})
+        line = {"model": model, "kind": kind, "layer": layer, "validation": means[best]}
+        found.append({**line, "test": float(np.mean(tests)), "error": error})
     return found
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """For each model and kind of pair the line of :func:`by_layer` that is best on validation."""
+    best: dict[tuple[str, str], dict[str, Any]] = {}
+    for line in by_layer(rows):
+        key = line["model"], line["kind"]
+        if key not in best or line["validation"] > best[key]["validation"]:
+            best[key] = line
+    return list(best.values())
+
+
+def read_rows(folder: Path = FOLDER) -> list[dict[str, Any]]:
+    """What :func:`main` wrote."""
+    with (folder / "senses.csv").open(newline="", encoding="utf-8") as file:
+        numbers = {"strength": float, "validation": float, "test": float, "questions": int}
+        return [{key: numbers.get(key, str)(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
 def contestants(folder: Path) -> Iterator[tuple[str, Reader]]:
