@@ -199,11 +199,15 @@ def test_a_loss_that_is_not_finite_is_said_with_its_step() -> None:
         train(model, lambda step: loss_for(model)(step) * (math.nan if step == 2 else 1.0), CONFIG)
 
 
-def test_bfloat16_is_used_where_asked_and_weights_stay_in_float32() -> None:
+@pytest.mark.parametrize("has", [True, False], ids=["a processor with bfloat16", "one without"])
+def test_bfloat16_is_used_where_asked_and_had_and_weights_stay_in_float32(
+    has: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: has)
     model, seen = made(), []
     model[0].register_forward_hook(lambda module, args, output: seen.append(output.dtype))
     train(model, loss_for(model), replace(CONFIG, steps=2, bfloat16=True))
-    assert set(seen) == {torch.bfloat16}
+    assert set(seen) == {torch.bfloat16 if has else torch.float32}
     assert {p.dtype for p in model.parameters()} == {torch.float32}
 
 

