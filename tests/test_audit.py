@@ -3,13 +3,16 @@
 import copy
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from autograder.checking.audit import MAX_SURVIVORS, AuditedTask, audit, stub_of
+from autograder.checking.judge import variant_outcomes
 from autograder.checking.mutants import mutants
 from autograder.checking.tasks import Task, Variant, tasks_of
+from autograder.checking.worked import Worked
 from autograder.course import Assignment, Course, graded_cells
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,6 +51,35 @@ def test_the_audit_of_an_assignment_takes_less_than_a_minute(audited: list[Audit
 def test_points_of_an_assignment_add_up_to_a_hundred() -> None:
     for assignment in COURSE.assignments.values():
         assert sum(cell.points for cell in graded_cells(assignment.solution)) == 100
+
+
+TRAINING = {
+    task.id: (assignment, task)
+    for assignment in COURSE.assignments.values()
+    for task in tasks_of(assignment).values()
+    if task.trains
+}
+
+
+def passed(variant: Variant, name: str, number: int) -> bool:
+    """Whether an answer to a training task passes with the inputs of a seed."""
+    assignment, task = TRAINING[name]
+    outcomes = variant_outcomes(task, variant, bytes([number] * 16), Worked(assignment))
+    return all(outcome.passed for outcome in outcomes if outcome.case.weight)
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_the_worked_training_passes_at_each_of_ten_seeds_in_twenty_seconds(name: str) -> None:
+    for number in range(10):
+        started = time.perf_counter()
+        assert passed(Variant("the worked answer", ""), name, number), f"seed {number}"
+        assert time.perf_counter() - started < 20
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_no_wrong_training_passes_at_any_of_three_seeds(name: str) -> None:
+    for variant in TRAINING[name][1].misconceptions:
+        assert not any(passed(variant, name, number) for number in range(3)), variant.name
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ def _tensor_differences(
         message = f"{_cap(subject)} is on {device}; it must be on the device of the inputs, cpu."
         return [Difference("dtype", message)]
     if not expected.is_floating_point():
-        wrong = got != expected
+        wrong = got != expected if allowed is None else (got.double() - expected.double()).abs() > allowed
         return [_value_difference(got, expected, wrong, wrong.double(), subject, axes)] if wrong.any() else []
     unsound = ~torch.isfinite(got) & ~((got == expected) | (torch.isnan(got) & torch.isnan(expected)))
     if unsound.any():

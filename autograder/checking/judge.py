@@ -101,11 +101,11 @@ def _measured(case: Case) -> Difference | None:
         if unlike:
             return unlike
     assert case.measure is not None
-    reached = float(case.measure(case.got.value))
+    reached, it = float(case.measure(case.got.value)), case.measures[:1].upper() + case.measures[1:]
     if case.at_least is not None and not reached >= case.at_least:
-        return Difference("value", f"It reaches {reached:.4g}; at least {case.at_least:.4g} is needed.")
+        return Difference("value", f"{it} reaches {reached:.4g}; at least {case.at_least:.4g} is needed.")
     if case.at_most is not None and not reached <= case.at_most:
-        return Difference("value", f"It comes to {reached:.4g}; at most {case.at_most:.4g} is allowed.")
+        return Difference("value", f"{it} comes to {reached:.4g}; at most {case.at_most:.4g} is allowed.")
     return None
 
 

@@ -53,6 +53,7 @@ class Case:
     measure: Callable[[Any], float] | None
     at_least: float | None
     at_most: float | None
+    measures: str
     telling: bool
 
 
@@ -68,6 +69,7 @@ def case(
     measure: Callable[[Any], float] | None = None,
     at_least: float | None = None,
     at_most: float | None = None,
+    measures: str = "it",
     telling: bool = True,
 ) -> Case:
     """Compare an answer with what it should be.
@@ -81,12 +83,13 @@ def case(
         axes: names of the axes, ``"B T D"``, one such for each part.
         tolerance: absolute; by default derived from the expected numbers.
         measure: a number made of the answer, which must then lie between ``at_least`` and ``at_most``.
+        measures: what that number is, for the sentence that says that it does not.
         telling: whether a misconception may be recognized by this case alone; not where many mistakes look alike.
     """
     if not isinstance(got, Answer):
         raise TaskError(f"case {name!r}: give the answer itself, not something made of it")
     naming = Naming(tuple(parts), (axes,) if isinstance(axes, str) else tuple(axes))
-    return Case(name, got, expected, weight, naming, tolerance, measure, at_least, at_most, telling)
+    return Case(name, got, expected, weight, naming, tolerance, measure, at_least, at_most, measures, telling)
 
 
 def expected_gradient(function: Callable[..., Any], *args: Any, upstream: Tensor, output: int | None = None) -> Any:

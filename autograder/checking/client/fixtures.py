@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 FIXTURES: dict[str, Callable[..., Any]] = {}
 
@@ -44,6 +44,31 @@ class PublicAttention:
         k = (key + positions) @ self.weights["key"]
         weights = torch.softmax(q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5, dim=-1)
         return weights @ (value @ self.weights["value"]), weights
+
+
+@fixture
+class LogBilinear(nn.Module):
+    """A small language model for tasks that receive a model to train: the log-bilinear one of Mnih and Hinton (2007).
+
+    The vector of the next word is predicted as the sum of the words before, each turned by a matrix of its place; the
+    logit of a word is the dot product of its own vector with that, plus a bias.
+
+    Args:
+        vocab_size: number of words, V.
+        context_size: number of words that are looked back at, C.
+        embedding_size: width of a word's vector, E.
+    """
+
+    def __init__(self, vocab_size: int, context_size: int, embedding_size: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, embedding_size)
+        self.places = nn.Parameter(torch.zeros(context_size, embedding_size, embedding_size))
+        self.bias = nn.Parameter(torch.zeros(vocab_size))
+
+    def forward(self, contexts: Tensor) -> Tensor:
+        """Predict the next word: (B, C), the nearest word last, to logits (B, V)."""
+        predicted = torch.einsum("bce,ced->bd", self.embedding(contexts), self.places)
+        return predicted @ self.embedding.weight.T + self.bias
 
 
 class BudgetSpent(Exception):
