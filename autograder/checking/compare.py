@@ -186,7 +186,13 @@ def _plain_differences(got: Any, expected: Any, subject: str) -> list[Difference
         return [Difference("type", f"{_cap(subject)} is {_what(got)}; it must be {wanted}.{_return_missing(got)}")]
     if got != expected:
         detail = f"got {_short(got)}, expected {_short(expected)}"
-        return [Difference("value", f"{_cap(subject)} is not the right {type(expected).__name__}.", detail)]
+        return [
+            Difference(
+                "value",
+                f"{_cap(subject)} is not the right {'string' if isinstance(expected, str) else type(expected).__name__}.",
+                detail,
+            )
+        ]
     return []
 
 
