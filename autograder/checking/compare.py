@@ -185,14 +185,9 @@ def _plain_differences(got: Any, expected: Any, subject: str) -> list[Difference
         wanted = "None" if expected is None else f"a {type(expected).__name__}"
         return [Difference("type", f"{_cap(subject)} is {_what(got)}; it must be {wanted}.{_return_missing(got)}")]
     if got != expected:
+        kind = "string" if isinstance(expected, str) else type(expected).__name__
         detail = f"got {_short(got)}, expected {_short(expected)}"
-        return [
-            Difference(
-                "value",
-                f"{_cap(subject)} is not the right {'string' if isinstance(expected, str) else type(expected).__name__}.",
-                detail,
-            )
-        ]
+        return [Difference("value", f"{_cap(subject)} is not the right {kind}.", detail)]
     return []
 
 
