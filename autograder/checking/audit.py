@@ -170,7 +170,8 @@ class _Audit:
             if variant.probe is None:
                 outcomes = misconception_outcomes(self.task, variant, HOME_SEED, self.worked)
                 off = [o for o in outcomes if o.difference and o.difference.kind == "value"]
-                wrong += [max(spreads) for o in off if (spreads := _spreads([o]))]
+                # Up to 1, the tensors are right, and something else is wrong.
+                wrong += [widest for o in off if (widest := max(_spreads([o]), default=0)) > 1]
         widest, closest = max(right, default=0.0), min(wrong, default=math.inf)
         self.record.widest_answer = round(widest, 4)
         self.record.closest_mistake = round(closest, 1) if wrong else None

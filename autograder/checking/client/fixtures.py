@@ -4,8 +4,8 @@ A task names a fixture and sends what it is filled with; it is made on the stude
 a student may read it, and no answer is in it.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -110,3 +110,152 @@ class TrainingBatches:
             self.steps_taken += 1
             self.tokens_taken += batch[0].numel()
             yield batch
+
+
+@fixture
+class Chunks:
+    """A text in chunks, one after the other, within a budget of a single reading.
+
+    Args:
+        inputs: (B, N), what is read. targets: (B, N), what is to be said at each position.
+        lengths: of the chunks.
+
+    Attributes:
+        steps_taken: chunks handed out so far.
+        tokens_taken: numbers of the inputs handed out so far.
+    """
+
+    def __init__(self, inputs: Tensor, targets: Tensor, lengths: Sequence[int]) -> None:
+        self._inputs, self._targets = inputs, targets
+        self._lengths = lengths
+        self.steps_taken = 0
+        self.tokens_taken = 0
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        if self.steps_taken:
+            raise BudgetSpent("the budget is one reading of the text: go over `chunks` once")
+        start = 0
+        for length in self._lengths:
+            here = slice(start, start + length)
+            start += length
+            self.steps_taken += 1
+            self.tokens_taken += self._inputs[:, here].numel()
+            yield self._inputs[:, here].clone(), self._targets[:, here].clone()
+
+
+@fixture
+class StatefulModel(nn.Module):
+    """A small recurrent model that takes a state in and gives one out, and notes what it was handed.
+
+    Args:
+        weights: of its parameters, by name.
+        vocab_size: number of symbols, V. embedding_size: width of their vectors. hidden_size: width of the state, H.
+
+    Attributes:
+        handed: for each call, ``none`` (no state), ``carried`` (the numbers of the last call's state), ``attached``
+            (a state with a graph behind it) or ``other``.
+    """
+
+    def __init__(self, weights: dict[str, Tensor], vocab_size: int, embedding_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, embedding_size)
+        self.reader = nn.LSTM(embedding_size, hidden_size, batch_first=True)
+        self.output = nn.Linear(hidden_size, vocab_size)
+        self.load_state_dict(weights)
+        self.handed: list[str] = []
+        self._last: tuple[Tensor, Tensor] | None = None
+
+    def forward(self, ids: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Take ids (B, T) and the state (h, c) before them to logits (B, T, V) and the state behind them."""
+        self.handed.append(self._describe(state))
+        outputs, state = self.reader(self.embedding(ids), state)
+        self._last = (state[0].detach().clone(), state[1].detach().clone())
+        return self.output(outputs), state
+
+    def _describe(self, state: tuple[Tensor, Tensor] | None) -> str:
+        if state is None:
+            return "none"
+        if any(part.requires_grad for part in state):
+            return "attached"
+        same = self._last is not None and all(map(torch.equal, state, self._last))
+        return "carried" if same else "other"
+
+    def optimizer(self, name: str, **options: Any) -> torch.optim.Optimizer:
+        """One of torch.optim's, for the parameters of this model."""
+        return getattr(torch.optim, name)(self.parameters(), **options)
+
+    def report(self) -> list[str]:
+        """What was handed in, call by call."""
+        return self.handed
+
+    def weights(self, after: Any) -> dict[str, Tensor]:
+        """The parameters by name; ``after`` is what has to be done first, and not looked at."""
+        return {name: value.detach().clone() for name, value in self.state_dict().items()}
+
+
+@fixture
+class ParametersAtHand(Sequence[nn.Parameter]):
+    """Parameters whose gradients have been computed.
+
+    Args:
+        values: of the parameters. gradients: one for each; None where no gradient has reached.
+    """
+
+    def __init__(self, values: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
+        self._parameters = [nn.Parameter(value.clone()) for value in values]
+        for parameter, gradient in zip(self._parameters, gradients, strict=True):
+            parameter.grad = None if gradient is None else gradient.clone()
+
+    def __len__(self) -> int:
+        return len(self._parameters)
+
+    @overload
+    def __getitem__(self, place: int) -> nn.Parameter: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[nn.Parameter]: ...
+    def __getitem__(self, place: int | slice) -> nn.Parameter | list[nn.Parameter]:
+        return self._parameters[place]
+
+    def once(self) -> Iterator[nn.Parameter]:
+        """The parameters as ``model.parameters()`` gives them, to be gone over a single time."""
+        yield from self._parameters
+
+    def after(self, returned: Any) -> tuple[Any, list[Tensor | None], list[Tensor]]:
+        """What a function returned that was given these parameters, and their gradients and values since."""
+        gradients = [None if p.grad is None else p.grad.clone() for p in self._parameters]
+        return returned, gradients, [p.detach().clone() for p in self._parameters]
+
+
+@fixture
+class PublicReader(nn.Module):
+    """A plain recurrent network that returns its outputs alone, for tasks that examine one.
+
+    Args:
+        weights: of ``torch.nn.RNN(input_size, hidden_size)``. input_size: I. hidden_size: H.
+    """
+
+    def __init__(self, weights: dict[str, Tensor], input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.reader = nn.RNN(input_size, hidden_size, batch_first=True)
+        self.reader.load_state_dict(weights)
+        for parameter in self.parameters():
+            parameter.grad = torch.ones_like(parameter)  # as if a training step were under way
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Take x (B, T, I) to outputs (B, T, H)."""
+        return self.reader(x)[0]
+
+    def gradients(self, after: Any) -> list[Tensor | None]:
+        """The gradients that the parameters hold now; ``after`` is what has to be done first, and not looked at."""
+        return [parameter.grad for parameter in self.parameters()]
+
+
+@fixture
+def torch_module(name: str, weights: dict[str, Tensor], *sizes: int, **options: Any) -> nn.Module:
+    """A module of torch's own, ``torch.nn.name(*sizes, **options)``, with given weights."""
+    module = getattr(nn, name)(*sizes, **options)
+    module.load_state_dict(weights)
+    return module
