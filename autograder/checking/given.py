@@ -26,11 +26,11 @@ class Given:
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal float32 numbers of a shape."""
-        return torch.randn(*shape, generator=self._generator)
+        return torch.randn(shape, generator=self._generator)
 
     def uniform(self, *shape: int) -> Tensor:
         """Float32 numbers between 0 and 1."""
-        return torch.rand(*shape, generator=self._generator)
+        return torch.rand(shape, generator=self._generator)
 
     def integers(self, low: int, high: int, *shape: int) -> Tensor:
         """Whole numbers, low ≤ n < high, int64."""

@@ -259,3 +259,59 @@ def torch_module(name: str, weights: dict[str, Tensor], *sizes: int, **options: 
     module = getattr(nn, name)(*sizes, **options)
     module.load_state_dict(weights)
     return module
+
+
+@fixture
+class PublicBilm(nn.Module):
+    """A stand-in for a two-direction language model, for tasks that use one: three layers, with dropout.
+
+    Args:
+        weights: of its parameters, by name.
+        vocab_size: V. width: D of each layer.
+    """
+
+    def __init__(self, weights: dict[str, Tensor], vocab_size: int, width: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, width)
+        self.upward = nn.Linear(width, width)
+        self.dropout = nn.Dropout(0.5)
+        self.load_state_dict(weights)
+        self.reads: list[str] = []
+
+    def forward(self, ids: Tensor, lengths: Tensor) -> list[Tensor]:
+        """Take ids (B, T) and lengths (B,) to three layers, each (B, T, D), 0 behind the end of a sentence."""
+        self.reads.append("in training mode" if self.training else "in evaluation mode")
+        inside = (torch.arange(ids.shape[1]) < lengths[:, None])[..., None]
+        layers = [self.embedding(ids)]
+        for _ in range(2):
+            layers.append(torch.tanh(self.upward(self.dropout(layers[-1]))))
+        return [layer * inside for layer in layers]
+
+    def report(self, after: Any) -> tuple[list[str], bool]:
+        """How it was read, and whether it is in training mode now; ``after`` is what has to be done first."""
+        return self.reads, self.training
+
+
+@fixture
+class PublicMix(nn.Module):
+    """A stand-in for a scalar mix: a weighted sum with weights as they are, that notes what it was handed.
+
+    Args:
+        weights: (L,), of the layers.
+    """
+
+    def __init__(self, weights: Tensor) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(weights.clone())
+        self.handed: list[str] = []
+
+    def forward(self, layers: Sequence[Tensor]) -> Tensor:
+        """Take L tensors of one shape to their weighted sum."""
+        attached = any(layer.requires_grad for layer in layers)
+        noted = "layers with a graph behind them" if attached else "layers without a graph"
+        self.handed.append(noted if torch.is_grad_enabled() else f"{noted}, and no gradients for the mix")
+        return torch.stack([weight * layer for weight, layer in zip(self.weights, layers, strict=True)]).sum(dim=0)
+
+    def report(self, after: Any) -> list[str]:
+        """What it was handed, call by call; ``after`` is what has to be done first."""
+        return self.handed
