@@ -1,8 +1,8 @@
 """Build the book: ``python -m autograder.book``, which is what ``make book`` calls.
 
 The same file is the Sphinx extension that does what ``_config.yml`` cannot: it names the execution cache after
-a hash of our own code, brings MathJax from a pinned package and MathML for readers without JavaScript, counts
-chapters past ``missing_chapters``, and links exercise notebooks. So the command itself builds the very same book::
+a hash of our own code, brings MathJax from a pinned package and MathML for readers without JavaScript, and links
+exercise notebooks. So the command itself builds the very same book::
 
     jupyter-book build book --config _config.yml --path-output build -W -n --keep-going
 """
@@ -24,11 +24,9 @@ from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
-from sphinx.environment import BuildEnvironment
 from sphinx.ext import mathjax
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
-from sphinx_external_toc.collectors import TocTreeCollectorWithStyles
 
 from autograder.data import NO_STAND_INS
 
@@ -141,31 +139,10 @@ class ExerciseNotebook(SphinxRole):
         return [link], []
 
 
-def _skip_missing_chapters() -> None:
-    """Let chapters be counted past those that are not there yet; sphinx_external_toc itself knows no gaps."""
-    collector: Any = TocTreeCollectorWithStyles
-    assign_section_numbers = collector.assign_section_numbers
-
-    def assign_past_gaps(self: Any, env: BuildEnvironment) -> list[str]:
-        self.missing_chapters = env.config.missing_chapters
-        self._TocTreeCollectorWithStyles__numerical_count = 0
-        return assign_section_numbers(self, env)
-
-    def set_count(self: Any, number: int) -> None:
-        while number in getattr(self, "missing_chapters", ()):
-            number += 1
-        self.chapter = number
-
-    collector._TocTreeCollectorWithStyles__numerical_count = property(lambda self: self.chapter, set_count)
-    collector.assign_section_numbers = assign_past_gaps
-
-
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension."""
-    app.add_config_value("missing_chapters", [], "env", list)
     app.add_role("exercise", ExerciseNotebook())
     app.connect("config-inited", _configure, priority=100)
-    _skip_missing_chapters()
     app.connect("builder-inited", _render_formulas_twice)
     app.connect("html-page-context", _prepare_pages)
     app.connect("build-finished", _finish)

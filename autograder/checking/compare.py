@@ -115,7 +115,9 @@ def _tensor_differences(
     if unsound.any():
         where = _place(unsound.nonzero()[0], axes)
         kind = "NaN" if torch.isnan(got[unsound]).any() else "infinite"
-        message = f"{_cap(subject)} is {kind} in {int(unsound.sum())} of {got.numel()} places, first {where}."
+        message = f"{_cap(subject)} is {kind}."
+        if got.ndim:
+            message = f"{_cap(subject)} is {kind} in {int(unsound.sum())} of {got.numel()} places, first {where}."
         return [Difference("nan", message)]
     exact = got.double() - expected.double()
     apart = torch.where(torch.isfinite(expected), exact.abs(), torch.where(got == expected, 0.0, math.inf))
@@ -136,12 +138,18 @@ def _value_difference(
         message = f"{counted} {verb} wrong (True where it must be False or the reverse), first {_place(place, axes)}."
     elif got.ndim == 0:
         message = f"{_cap(subject)} is off by {float(apart.max()):.3g}."
+    elif not got.is_floating_point():
+        message = f"{counted} {verb} wrong, first {_place(place, axes)}."
     else:
         message = f"{counted} {verb} off, by {float(apart.max()):.3g} at the most, {_place(place, axes)}."
     detail = f"{_place(place, axes) or 'there'}: got {_number(got[place])}, expected {_number(expected[place])}"
     if 1 < got.numel() <= 16 and got.ndim <= 2:
         detail += f"\ngot\n{_small(got)}\nexpected\n{_small(expected)}"
     return Difference("value", _cap(message), detail)
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _sequence_differences(
@@ -154,8 +162,12 @@ def _sequence_differences(
     if len(got) != len(expected):
         detail = f"got {_short(got)}, expected {_short(expected)}"
         if names:
-            return [Difference("type", f"{_cap(subject)} has {len(got)} elements; it must be {wanted}.")]
-        return [Difference("shape", f"{_cap(subject)} has {len(got)} elements; {len(expected)} are right.", detail)]
+            return [Difference("type", f"{_cap(subject)} has {_counted(len(got), 'element')}; it must be {wanted}.")]
+        return [
+            Difference(
+                "shape", f"{_cap(subject)} has {_counted(len(got), 'element')}; {len(expected)} would be right.", detail
+            )
+        ]
     found = []
     for i, (mine, theirs) in enumerate(zip(got, expected, strict=True)):
         name = f"`{names[i]}`" if names else f"element {i} of {subject}"
@@ -169,7 +181,7 @@ def _dictionary_differences(got: Any, expected: dict, subject: str, allowed: flo
     missing = [key for key in expected if key not in got]
     extra = [key for key in got if key not in expected]
     if missing or extra:
-        message = f"{_cap(subject)} has {len(missing)} keys too few and {len(extra)} too many"
+        message = f"{_cap(subject)} has {_counted(len(missing), 'key')} too few and {len(extra)} too many"
         shown = f" ({_short(extra[0])} should not be there)" if extra else ""
         detail = f"missing: {_short(missing[:5])}; too many: {_short(extra[:5])}"
         return [Difference("value", f"{message}{shown}.", detail)]

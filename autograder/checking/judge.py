@@ -20,6 +20,9 @@ from autograder.checking.tasks import Case, Task, TaskError, Variant
 from autograder.checking.verdict import CaseVerdict, Status, TaskVerdict
 from autograder.checking.worked import Worked, variant_namespace
 
+MAX_SAID = 4
+"""How many different things a verdict says; what is wrong beyond that is counted."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -250,10 +253,18 @@ def say_failure(failure: Failure) -> str:
 
 
 def _headline(cases: Sequence[CaseVerdict]) -> str:
-    """The different things that were said, most important first, each once."""
+    """The different things that were said, most important first, each once, and how many cases are not spoken of."""
     failed = [c for c in cases if not c.passed]
-    ordered = sorted(failed, key=lambda c: c.misconception is None)
-    return " ".join(dict.fromkeys(c.message for c in ordered[:1] + failed if c.message))[:1_500]
+    said: dict[str, None] = {}
+    silent = 0
+    for verdict in sorted(failed, key=lambda c: c.misconception is None):
+        known = verdict.message in said or (verdict.sentence and any(verdict.sentence in other for other in said))
+        if verdict.message and not known and len(said) < MAX_SAID:
+            said[verdict.message] = None
+        elif verdict.message and not known:
+            silent += 1
+    more = [f"And {silent} more {'case is' if silent == 1 else 'cases are'} wrong."] if silent else []
+    return " ".join([*said, *more])[:1_500]
 
 
 def _status(outcomes: list[Outcome], score: float, points: float) -> Status:

@@ -18,7 +18,7 @@ from autograder.data.generated import grammar
 from autograder.reference import neural_ngram
 from autograder.reference import ngrams as reference
 
-WORDS = ("bird", "cat", "dog", "fish", "goat", "hen", "ibis")
+WORDS = ("Bird", "cat", "dog", "fish", "goat", "hen", "ibis")
 MARKS = ("<s>", "</s>")
 
 
@@ -36,6 +36,7 @@ def count_ngrams(student: Student, given: Given) -> Iterator[Case]:
         yield case(name, student.count_ngrams(sentences, n), dict(reference.count_ngrams(sentences, n)), weight=weight)
     one = [["cat", "cat", "cat"]]
     yield case("a word three times", student.count_ngrams(one, 2), dict(reference.count_ngrams(one, 2)))
+    yield case("the same call once more", student.count_ngrams(one, 2), dict(reference.count_ngrams(one, 2)))
 
 
 count_ngrams.hints(
@@ -175,11 +176,19 @@ def smoothed_bigram(student: Student, given: Given) -> Iterator[Case]:
         counts = reference.count_ngrams(drawn_sentences(given, 7, 6, WORDS[:4]), 2)  # the fifth word never occurs
         order = [vocabulary[i] for i in given.permutation(len(vocabulary)).tolist()]
         answer = student.smoothed_bigram(dict(counts), order, k)
-        yield case(name, answer, smoothed(counts, order, k), weight=weight, axes="V V")
+        right = smoothed(counts, order, k)
+        yield case(name, answer, right, weight=weight, axes="V V")
+    unseen, told = right == 0, "the largest probability of a pair that was never seen"
+    yield case("what was never seen", answer, right, measure=largest_at(unseen), at_most=0, measures=told, axes="V V")
     words = [f"w{i}" for i in range(11)]
     counts = Counter({(a, b): int(n) for a, b, n in zip(words, words[3:], given.integers(1, 9, 8), strict=False)})
     answer = student.smoothed_bigram(dict(counts), words, 0.5)
     yield case("another vocabulary", answer, smoothed(counts, words, 0.5), axes="V V")
+
+
+def largest_at(places: torch.Tensor) -> Callable[[torch.Tensor], float]:
+    """The largest number, without its sign, at some places of a tensor."""
+    return lambda got: float(got[places].abs().max()) if bool(places.any()) else 0.0
 
 
 def smoothed(counts: Counter[tuple[str, ...]], vocabulary: list[str], k: float) -> torch.Tensor:
@@ -386,6 +395,8 @@ def perplexity(student: Student, given: Given) -> Iterator[Case]:
     yield case("three words", student.perplexity(short), expected(short), weight=2)
     long = -1.0 - 5.0 * given.uniform(3_000)
     yield case("three thousand words", student.perplexity(long), expected(long), weight=2)
+    rare = -7.0 - 3.0 * given.uniform(60)
+    yield case("sixty rare words", student.perplexity(rare), expected(rare))
     even = torch.full((7,), -math.log(12.0))
     yield case("twelve words, all alike", student.perplexity(even), torch.tensor(12.0))
     impossible = torch.cat([few, torch.tensor([-math.inf])])
@@ -650,6 +661,12 @@ def sample_next(student: Student, given: Given) -> Iterator[Case]:
     source = student.fixture("generator", given.seed())
     yield case("one possible word in each row", student.sample_next(logits, 1.0, source), sure, axes="B", weight=2)
 
+    source = student.fixture("generator", given.seed())
+    yield case("a single row", student.sample_next(logits[:1], 1.0, source), sure[:1], axes="B")
+    cold = torch.tensor([[2.0, 0.0, -1.0], [-3.0, 0.5, 4.0]])
+    answer = student.sample_next(cold, 0.02, source)
+    yield case("a temperature of 0.02", answer, torch.tensor([0, 2]), axes="B")
+
     rows, ids = LOGITS.expand(ROWS, -1), torch.zeros(ROWS, dtype=torch.int64)
     apart = "the largest difference between a word's share of the draws and its probability"
     equal = "the share of the draws that are those of another call"
@@ -658,6 +675,12 @@ def sample_next(student: Student, given: Given) -> Iterator[Case]:
     for name, temperature in (("temperature 0.5", 0.5), ("temperature 2", 2.0)):
         answer = student.sample_next(rows.clone(), temperature, student.fixture("generator", given.seed()))
         yield case(name, answer, ids, measure=off(temperature), at_most=OFF, measures=apart, weight=2, axes="B")
+
+    impossible = rows.clone()
+    impossible[:, 1] = -math.inf
+    answer = student.sample_next(impossible, 5.0, student.fixture("generator", given.seed()))
+    told = "the number of draws of a word that is impossible"
+    yield case("an impossible word", answer, ids, measure=lambda got: float((got == 1).sum()), at_most=0, measures=told)
 
     def same_as_first(got: torch.Tensor) -> float:
         return float((got == first.value).float().mean()) if isinstance(first.value, torch.Tensor) else 1.0
@@ -719,7 +742,8 @@ def _equal(evidence: Evidence, one: str, other: str) -> bool:
 
 
 @sample_next.misconception(
-    "The generator is not used: hand it to the function that draws, or nobody can repeat what you drew.",
+    "What is drawn does not depend on the generator that was handed in: hand it to the function that draws, and "
+    "leave its seed alone.",
     lambda evidence: _equal(evidence, "temperature 1", "another generator"),
 )
 def generator_ignored(logits, temperature, generator):

@@ -393,6 +393,14 @@ def learn_bpe(student: Student, given: Given) -> Iterator[Case]:
     few = {"aaaa": 3, "ab": 2, "c": 9}
     yield case("until no pair is left", student.learn_bpe(few, 50), learned(few, 50), weight=2)
     yield case("no merges", student.learn_bpe(few, 0), [])
+    once = {"ab": 1, "cba": 1}
+    yield case("words that occur once", student.learn_bpe(once, 9), learned(once, 9), weight=2)
+    alike = {
+        "ac": 5,
+        "abb": 5,
+        "ab": 1,
+    }  # (a, c) comes before (ab, b) in the order of tuples, and not of joined letters
+    yield case("ties of pairs, not of letters", student.learn_bpe(alike, 2), learned(alike, 2), weight=2)
 
 
 learn_bpe.hints(
@@ -475,7 +483,7 @@ def stops_at_one(word_counts, num_merges):
     words, merges = {tuple(word): count for word, count in word_counts.items()}, []
     for _ in range(num_merges):
         pairs = count_pairs(words)
-        if not pairs or max(pairs.values()) < 3:
+        if not pairs or max(pairs.values()) < 2:
             break
         merges.append(min(pairs, key=lambda pair: (-pairs[pair], pair)))
         words = {merge_pair(symbols, merges[-1]): count for symbols, count in words.items()}
@@ -578,6 +586,8 @@ def apply_bpe(student: Student, given: Given) -> Iterator[Case]:
     order = [("b", "c"), ("a", "b"), ("bc", "d"), ("d", "d"), ("a", "bcd")]
     for word in ("abcd", "abcdd", "ddabc"):
         yield case(f"the word {word}", student.apply_bpe(word, order), applied(word, order), weight=2)
+    grown = [("a", "b"), ("ab", "c")]
+    yield case("a merge of what was merged", student.apply_bpe("abcab", grown), ["abc", "ab"])
     yield case("characters never seen", student.apply_bpe("xyz", order), list("xyz"))
     yield case("one character", student.apply_bpe("a", order), ["a"])
     yield case("no merges", student.apply_bpe("abc", []), list("abc"))
@@ -731,7 +741,8 @@ def wordpiece(student: Student, given: Given) -> Iterator[Case]:
             answer = student.wordpiece(word, set(vocabulary))
             yield case(f"{length} letters, {number}", answer, pieces_of(word, vocabulary), weight=weight)
     fixed = [*SPECIAL, "play", "pl", "p", "##ay", "##a", "##y", "##ing", "##i", "##n", "##g", "##s", "ing", "s"]
-    for word in ("playing", "pays", "plays", "ing"):
+    fixed += ["Play", "##S"]
+    for word in ("playing", "pays", "plays", "ing", "Plays", "playS"):
         yield case(f"the word {word}", student.wordpiece(word, set(fixed)), pieces_of(word, fixed), weight=2)
     for word in ("playful", "zing", "playz", "pingz"):
         yield case(f"unknown: {word}", student.wordpiece(word, set(fixed)), ["[UNK]"], weight=2)
@@ -986,6 +997,10 @@ def encode_pair(student: Student, given: Given) -> Iterator[Case]:
         answer = student.encode_pair(a, b, vocabulary, length)
         right = encoded(a, b, vocabulary, length)
         yield case(name, answer, right, weight=weight, parts=parts, axes=("max_length",) * 3)
+    a, b = ["cats", "bigger"], ["dog", "cats"]
+    answer = student.encode_pair(a, b, vocabulary, 9)
+    right = encoded(a, b, vocabulary, 9)
+    yield case("half of a word is dropped", answer, right, weight=2, parts=parts, axes=("max_length",) * 3)
     a, b = ["the", "zebra", "sat"], ["a", "cats"]
     right = encoded(a, b, vocabulary, 9)
     yield case(
@@ -1170,6 +1185,7 @@ def find_the_bug_roundtrip(student: Student, given: Given) -> Iterator[Case]:
     yield case("unknown words", student.decode(unknown), "[UNK] sat on [UNK] [UNK] mats", weight=2)
     sharp = ["c", "####", "and", "f", "###", "or", "a#", "##b"]
     yield case("words with a #", student.decode(sharp), "c## and f# or a#b", weight=2)
+    yield case("## that is no mark", student.decode(["a##b", "is", "c##", "d"]), "a##b is c## d", weight=2)
     yield case("one word", student.decode(["un", "##do"]), "undo")
     yield case("nothing", student.decode([]), "")
 

@@ -637,6 +637,11 @@ def nearest_words(student: Student, given: Given) -> Iterator[Case]:
     matrix = drawn(8, 5)
     matrix[6] = 2 * matrix[2]  # points the same way and is a word of its own
     yield _nearest(student, "a word with a parallel one", matrix[2].clone(), matrix, 3, 1)
+    matrix = drawn(8, 4)
+    yield _nearest(student, "twice a row, which is no row", 2 * matrix[4], matrix, 2, 1)
+    matrix = drawn(8, 4)
+    matrix[1], matrix[5] = matrix[3], matrix[3] + 0.01  # one is the word itself once more, the other is nearly it
+    yield _nearest(student, "a row that stands twice, and one that is nearly it", matrix[3].clone(), matrix, 3, 1)
     matrix = drawn(9, 4)
     matrix[:, 1] = 0.5
     yield _nearest(student, "words that share a number", matrix[5].clone(), matrix, 4, 1)
