@@ -587,6 +587,8 @@ def apply_bpe(student: Student, given: Given) -> Iterator[Case]:
     for word in ("abcd", "abcdd", "ddabc"):
         yield case(f"the word {word}", student.apply_bpe(word, order), applied(word, order), weight=2)
     grown = [("a", "b"), ("ab", "c")]
+    left = [("a", "b"), ("b", "c")]
+    yield case("the left one first", student.apply_bpe("abc", left), ["ab", "c"])
     yield case("a merge of what was merged", student.apply_bpe("abcab", grown), ["abc", "ab"])
     yield case("characters never seen", student.apply_bpe("xyz", order), list("xyz"))
     yield case("one character", student.apply_bpe("a", order), ["a"])
