@@ -51,8 +51,8 @@ def test_at_most_one_mutant_in_twenty_survives_and_each_has_a_reason(audited: li
     assert all(survivor["reason"] for survivor in survivors)
 
 
-def test_the_audit_of_an_assignment_takes_less_than_a_minute(audited: list[AuditedTask]) -> None:
-    assert SECONDS[audited[0].assignment] < 60
+def test_the_audit_of_an_assignment_takes_less_than_a_minute_and_a_half(audited: list[AuditedTask]) -> None:
+    assert SECONDS[audited[0].assignment] < 90
 
 
 def test_points_of_an_assignment_add_up_to_a_hundred() -> None:
