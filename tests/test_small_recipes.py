@@ -101,7 +101,7 @@ def test_both_readers_have_the_same_size_and_a_little_training_beats_chance(monk
     monkeypatch.setattr(recall, "NUM_CELLS", 3)
     monkeypatch.setattr(recall, "NUM_VALUES", 4)
     for name in recall.MODELS:
-        assert recall.run(name, 3e-3, seed=0, steps=150, batches=4) > 0.4, name
+        assert recall.run(name, 3e-3, seed=0, steps=150, batches=4) > 0.5, name
 
 
 def test_the_log_of_recall_is_that_of_the_recipe_that_is_here() -> None:
@@ -110,7 +110,7 @@ def test_the_log_of_recall_is_that_of_the_recipe_that_is_here() -> None:
     assert tuple(rows[0]) == recall.COLUMNS
     for name in recall.MODELS:
         mine = [row for row in rows if row["model"] == name]
-        assert {int(row["steps"]) for row in mine} == {recall.STEPS[name]}
+        assert {int(row["steps"]) for row in mine} == {recall.STEPS}
         assert {int(row["parameters"]) for row in mine} == {sum(p.numel() for p in recall.made(name).parameters())}
         chosen = {float(row["rate"]): float(row["accuracy"]) for row in mine if row["part"] == "choice"}
         assert set(chosen) == set(recall.RATES)

@@ -145,15 +145,20 @@ def demand(result: dict[str, Any], what: str) -> None:
 
 @contextlib.contextmanager
 def quiet_logging() -> Iterator[None]:
-    """Keep nbgrader's log off the terminal; what goes wrong comes back as an exception."""
-    logger = logging.getLogger("traitlets")
-    handlers, propagate = logger.handlers, logger.propagate
-    logger.handlers, logger.propagate = [logging.NullHandler()], False
+    """Keep nbgrader's logs off the terminal; what goes wrong comes back as an exception.
+
+    Its applications write to the log of traitlets, and its database to that of tornado.
+    """
+    loggers = [logging.getLogger(name) for name in ("traitlets", "tornado.application")]
+    before = [(logger.handlers, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.handlers, logger.propagate = [logging.NullHandler()], False
     here = os.getcwd()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # nbgrader's own, about its database and its formats
             yield
     finally:
-        logger.handlers, logger.propagate = handlers, propagate
+        for logger, (handlers, propagate) in zip(loggers, before, strict=True):
+            logger.handlers, logger.propagate = handlers, propagate
         os.chdir(here)

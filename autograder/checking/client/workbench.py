@@ -296,6 +296,9 @@ def _what_weights_differ(module: Any, weights: dict[str, torch.Tensor]) -> str:
 
 
 def _seed_everything(seed: int) -> None:
-    torch.manual_seed(seed)
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:  # without an accelerator this is the same, and torch does not note down where it was called from
+        torch.default_generator.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)
