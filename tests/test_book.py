@@ -75,7 +75,11 @@ def prose(markdown: str) -> str:
 def test_the_build_prints_no_warning(build_log: str) -> None:
     # A cell that fails fails the build (the next test). What a kernel itself says, of TCP or of a socket that closed
     # while it shut down, is about this machine, not about the book.
-    lines = [line for line in build_log.splitlines() if "[IPKernelApp]" not in line and "Uncaught exception in ZMQStream callback" not in line]
+    lines = [
+        line
+        for line in build_log.splitlines()
+        if "[IPKernelApp]" not in line and "Uncaught exception in ZMQStream callback" not in line
+    ]
     assert not [line for line in lines if re.search(r"\b(WARNING|ERROR|CRITICAL)\b", line)]
 
 

@@ -105,14 +105,24 @@ class _Audit:
         self._mutants()
         self._complete()
 
-    def _judge(self, answer: str | None, seed: bytes, seconds: float | None = None) -> TaskVerdict:
+    def _judge(
+        self, answer: str | None, seed: bytes, seconds: float | None = None, explain: bool = True
+    ) -> TaskVerdict:
         """Judge a solution cell; one that cannot even be run leaves its names undefined, as in a notebook."""
         try:
             names = self.worked.namespace(self.task, answer)
         except Exception:  # the answer of a mutant may raise anything when its cell is run
             names = {}
         with warnings.catch_warnings(action="ignore"):
-            return judge(self.task, LocalTransport(names), self.points, seed, worked=self.worked, seconds=seconds)
+            return judge(
+                self.task,
+                LocalTransport(names),
+                self.points,
+                seed,
+                worked=self.worked,
+                seconds=seconds,
+                explain=explain,
+            )
 
     def _seeds(self) -> tuple[bytes, bytes]:
         return HOME_SEED, self.fresh
@@ -185,7 +195,7 @@ class _Audit:
             return
         for mutant in mutants(self.worked.answer(self.task), frozenset({self.task.asks})):
             self.record.mutants += 1
-            verdict = self._judge(mutant.source, HOME_SEED, MUTANT_SECONDS)
+            verdict = self._judge(mutant.source, HOME_SEED, MUTANT_SECONDS, explain=False)
             if verdict.score == self.points:
                 reason = self.task.survivors.get(mutant.line, "")
                 self.record.survivors.append({"was": mutant.was, "line": mutant.line, "reason": reason})

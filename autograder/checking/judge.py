@@ -47,6 +47,7 @@ def judge(
     worked: Worked | None = None,
     reveal: bool = False,
     seconds: float | None = None,
+    explain: bool = True,
 ) -> TaskVerdict:
     """Try a student's answer to a task.
 
@@ -57,6 +58,7 @@ def judge(
         worked: the solution notebook, for misconceptions that are patches of it.
         reveal: show expected values (at home, never in grading).
         seconds: limit of one call, in place of the task's own.
+        explain: look for the misconception behind what is wrong.
 
     Returns:
         the verdict. A fault of ours gives ``grader-error``, never an exception and never a zero.
@@ -65,7 +67,7 @@ def judge(
     try:
         cases = task.cases(Student(transport, seconds or task.seconds), Given(seed, task.id))
         outcomes = _look(cases)
-        explained = _explain(task, outcomes, seed, worked)
+        explained = _explain(task, outcomes, seed, worked) if explain else {}
         cases_seen = tuple(_put(o, explained.get(i), reveal) for i, o in enumerate(outcomes) if o.case.weight)
     except Exception as error:  # whatever goes wrong here is ours: the student's faults come as answers
         message = (

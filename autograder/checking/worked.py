@@ -9,6 +9,7 @@ import io
 import symtable
 import warnings
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from IPython.core.inputtransformer2 import TransformerManager
@@ -65,7 +66,7 @@ class Worked:
         raise TaskError(f"No solution cell of the task {task.id!r} defines {task.asks}.")
 
     def _source(self, index: int) -> str:
-        return TransformerManager().transform_cell(self.assignment.solution.cells[index].source)
+        return _plain_python(self.assignment.solution.cells[index].source)
 
     def _needed(self, task: Task, answer: str) -> tuple[list[int], set[str]]:
         """Cells to run, in order, and the names that they use.
@@ -82,6 +83,12 @@ class Worked:
                 needed.add(index)
                 wanted |= names_used(source)
         return sorted(i for i in needed if self.assignment.solution.cells[i].cell_type == "code"), wanted
+
+
+@lru_cache(maxsize=512)
+def _plain_python(source: str) -> str:
+    """A cell without IPython's own syntax; the cells of a solution are asked for again with every variant."""
+    return TransformerManager().transform_cell(source)
 
 
 def variant_namespace(

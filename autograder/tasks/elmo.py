@@ -397,18 +397,6 @@ def hidden_first(ids, lengths, ignore_index=-100):
     return following, before.masked_fill(words == ignore_index, ignore_index)
 
 
-def two_sided_loss(
-    forward_logits: torch.Tensor, backward_logits: torch.Tensor, ids: torch.Tensor, lengths: torch.Tensor
-) -> torch.Tensor:
-    """Prediction by prediction."""
-    losses = []
-    for b, n in enumerate(lengths.tolist()):
-        for t in range(n - 1):
-            losses.append(-forward_logits[b, t].log_softmax(dim=0)[ids[b, t + 1]])
-            losses.append(-backward_logits[b, t + 1].log_softmax(dim=0)[ids[b, t]])
-    return torch.stack(losses).mean()
-
-
 @task("bilm_loss")
 def bilm_loss(student: Student, given: Given) -> Iterator[Case]:
     """The mean over all predictions of both directions."""
@@ -420,16 +408,16 @@ def bilm_loss(student: Student, given: Given) -> Iterator[Case]:
         ids, lengths = padded_ids(given, B, T, V)
         logits = 2 * given.normal(B, T, V), 2 * given.normal(B, T, V)
         answer = student.bilm_loss(*logits, ids, lengths)
-        yield case(name, answer, two_sided_loss(*logits, ids, lengths), weight=weight)
+        yield case(name, answer, reference.bilm_loss(*logits, ids, lengths), weight=weight)
     ids, lengths = given.integers(1, 6, 2, 4), torch.tensor([4, 4])
     logits = given.normal(2, 4, 6), given.normal(2, 4, 6)
-    yield case("no padding", student.bilm_loss(*logits, ids, lengths), two_sided_loss(*logits, ids, lengths))
+    yield case("no padding", student.bilm_loss(*logits, ids, lengths), reference.bilm_loss(*logits, ids, lengths))
     ids, lengths = padded_ids(given, 3, 4, 5)
     logits, upstream = (given.normal(3, 4, 5), given.normal(3, 4, 5)), given.normal(1)[0]
     yield case(
         "gradients",
         student.bilm_loss.gradient(*logits, ids, lengths, upstream=upstream),
-        expected_gradient(two_sided_loss, *logits, ids, lengths, upstream=upstream),
+        expected_gradient(reference.bilm_loss, *logits, ids, lengths, upstream=upstream),
         weight=2,
     )
 
@@ -547,21 +535,6 @@ def weighted(forward_logits, backward_logits, ids, lengths, ignore_index=-100):
     return each.sum() / (2 * (lengths - 1).sum())
 
 
-class MixByFormula(nn.Module):
-    """γ Σ softmax(a)ⱼ hⱼ."""
-
-    def __init__(self, num_layers: int) -> None:
-        super().__init__()
-        self.weights = nn.Parameter(torch.zeros(num_layers))
-        self.gamma = nn.Parameter(torch.ones(()))
-
-    def forward(self, layers: list[torch.Tensor]) -> torch.Tensor:
-        """L tensors of one shape, to one."""
-        exponentials = self.weights.exp()
-        weighted = torch.tensordot(exponentials / exponentials.sum(), torch.stack(layers), dims=1)
-        return self.gamma * weighted
-
-
 @task("scalar_mix", asks="ScalarMix")
 def scalar_mix(student: Student, given: Given) -> Iterator[Case]:
     """Shares by a softmax, times γ."""
@@ -571,13 +544,13 @@ def scalar_mix(student: Student, given: Given) -> Iterator[Case]:
         ("two layers of vectors", 2, (6,), 1),
         ("one layer", 1, (2, 3, 4), 1),
     ):
-        mix = MixByFormula(L)
+        mix = reference.ScalarMix(L)
         weights = given.weights(mix)
         filled(mix, weights)
         layers = [2 * given.normal(*shape) for _ in range(L)]
         theirs = student.ScalarMix(L).load(weights)
         yield case(name, theirs(layers), mix(layers), weight=weight)
-    mix = MixByFormula(3)
+    mix = reference.ScalarMix(3)
     weights = given.weights(mix)
     filled(mix, weights)
     layers, upstream = [given.normal(2, 3) for _ in range(3)], given.normal(2, 3)
@@ -588,7 +561,7 @@ def scalar_mix(student: Student, given: Given) -> Iterator[Case]:
         weight=2,
     )
     large = {"weights": torch.tensor([120.0, 118.0, 119.0]), "gamma": torch.tensor(0.5)}
-    shifted = filled(MixByFormula(3), {**large, "weights": large["weights"] - 119.0})
+    shifted = filled(reference.ScalarMix(3), {**large, "weights": large["weights"] - 119.0})
     yield case("large weights", student.ScalarMix(3).load(large)(layers), shifted(layers))
 
 
@@ -677,7 +650,6 @@ scalar_mix.alternative_patch(
     ),
 )
 
-READ = (["in evaluation mode"], True)
 HANDED = ["layers without a graph"]
 
 
@@ -699,8 +671,8 @@ def elmo_features(student: Student, given: Given) -> Iterator[Case]:
         if not answer.failure:
             read = (["in evaluation mode"], training)
             noted = ("how the language model was read", "whether it is in training mode afterwards")
-            yield case(f"the language model, {name}", bilm.call("report", 0), read, weight=2, parts=noted)
-            yield case(f"the mix, {name}", mix.call("report", 0), HANDED, weight=2)
+            yield case(f"the language model, {name}", bilm.call("report"), read, weight=2, parts=noted)
+            yield case(f"the mix, {name}", mix.call("report"), HANDED, weight=2)
 
 
 def features(

@@ -234,26 +234,15 @@ lstm_cell.alternative_patch(
 lstm_cell.alternative_patch("tanh_by_sigmoid", ("torch.tanh(g)", "(2 * (2 * g).sigmoid() - 1)"))
 
 
-def each_alone(
-    cell: nn.LSTMCell, x: torch.Tensor, lengths: torch.Tensor
-) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-    """Every sentence read by itself, without padding."""
-    outputs, ends = torch.zeros(*x.shape[:2], cell.hidden_size), []
-    for number, length in enumerate(lengths.tolist()):
-        state = torch.zeros(1, cell.hidden_size), torch.zeros(1, cell.hidden_size)
-        for t in range(length):
-            state = cell(x[number, t][None], state)
-            outputs[number, t] = state[0][0]
-        ends.append(state)
-    h, c = (torch.cat([end[part] for end in ends]) for part in (0, 1))
-    return outputs, (h, c)
-
-
-def cell_of(student: Student, given: Given, W: int, H: int) -> tuple[Answer, nn.LSTMCell]:
-    """One of torch's cells on the student's side, and the same here."""
-    cell = nn.LSTMCell(W, H)
-    weights = given.weights(cell)
-    return student.fixture("torch_module", "LSTMCell", weights, W, H), filled(cell, weights)
+def cell_of(student: Student, given: Given, W: int, H: int) -> tuple[Answer, reference.LSTMCell]:
+    """One of torch's cells on the student's side, and the reference's with the same weights here."""
+    weights = given.weights(nn.LSTMCell(W, H))
+    ours = reference.LSTMCell(W, H)
+    roles = {"ih": "input_projection", "hh": "hidden_projection"}
+    renamed = {
+        f"{roles[source]}.{kind}": weights[f"{kind}_{source}"] for source in roles for kind in ("weight", "bias")
+    }
+    return student.fixture("torch_module", "LSTMCell", weights, W, H), filled(ours, renamed)
 
 
 def padded(given: Given, B: int, T: int, W: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -276,13 +265,17 @@ def run_lstm(student: Student, given: Given) -> Iterator[Case]:
     ):
         theirs, ours = cell_of(student, given, W, H)
         x, lengths = padded(given, B, T, W)
-        right = each_alone(ours, x, lengths)
+        right = reference.run(ours, x, lengths)
         yield case(name, student.run_lstm(theirs, x, lengths), right, weight=weight, parts=parts, axes=axes)
     theirs, ours = cell_of(student, given, 3, 4)
     x, lengths = given.normal(2, 5, 3), torch.tensor([5, 5])
-    yield case("no padding", student.run_lstm(theirs, x, lengths), each_alone(ours, x, lengths), parts=parts, axes=axes)
+    yield case(
+        "no padding", student.run_lstm(theirs, x, lengths), reference.run(ours, x, lengths), parts=parts, axes=axes
+    )
     x, lengths = given.normal(1, 1, 3), torch.tensor([1])
-    yield case("one word", student.run_lstm(theirs, x, lengths), each_alone(ours, x, lengths), parts=parts, axes=axes)
+    yield case(
+        "one word", student.run_lstm(theirs, x, lengths), reference.run(ours, x, lengths), parts=parts, axes=axes
+    )
 
 
 run_lstm.equivalent(
@@ -464,15 +457,11 @@ def picked_afterwards(cell, x, lengths, batch_first=True):
     return h.masked_fill(~words, 0.0), (h[rows, last], c[rows, last])
 
 
-def both_sides(one: nn.LSTMCell, other: nn.LSTMCell, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """Each sentence by itself, read from both sides."""
-    result = torch.zeros(*x.shape[:2], 2 * one.hidden_size)
-    for number, length in enumerate(lengths.tolist()):
-        words, alone = x[number : number + 1, :length], torch.tensor([length])
-        from_left = each_alone(one, words, alone)[0]
-        from_right = each_alone(other, words.flip(1), alone)[0].flip(1)
-        result[number, :length] = torch.cat([from_left, from_right], dim=-1)[0]
-    return result
+def both_sides(
+    one: reference.LSTMCell, other: reference.LSTMCell, x: torch.Tensor, lengths: torch.Tensor
+) -> torch.Tensor:
+    """The reference's outputs from both sides, (B, T, 2H)."""
+    return torch.cat([reference.run(one, x, lengths)[0], reference.run_backward(other, x, lengths)[0]], dim=-1)
 
 
 @task("bidirectional")
@@ -830,7 +819,7 @@ def truncated_bptt(student: Student, given: Given) -> Iterator[Case]:
         right, after, handed = trained(weights, V, E, H, ids)
         yield case(f"losses, {name}", losses, right, weight=weight, tolerance=2e-4)
         if not losses.failure:
-            done = model.call("weights", 0)
+            done = model.call("weights")
             yield case(f"the model afterwards, {name}", done, after, weight=weight, tolerance=2e-4)
             yield case(f"what the model was handed, {name}", model.call("report"), handed)
 
@@ -853,7 +842,7 @@ def trained(
                 parameter.sub_(gradient, alpha=RATE * min(1.0, 1.0 / norm))
         state = (state[0].detach(), state[1].detach())
         losses.append(loss.item())
-    return losses, model.weights(0), model.report()
+    return losses, model.weights(), model.report()
 
 
 truncated_bptt.equivalent(
@@ -982,7 +971,7 @@ def vanishing_gradient(student: Student, given: Given) -> Iterator[Case]:
         yield case(name, answer, norms_of(network, x), weight=weight, axes="T")
         if name == "five sentences" and not answer.failure:
             kept = [torch.ones_like(parameter) for parameter in network.parameters()]
-            yield case("the gradients of the parameters", reader.call("gradients", 0), kept)
+            yield case("the gradients of the parameters", reader.call("gradients"), kept)
 
 
 vanishing_gradient.equivalent(

@@ -9,6 +9,7 @@ import torch
 from autograder.checking.given import Given
 from autograder.checking.student import Student
 from autograder.checking.tasks import Case, case, task
+from autograder.reference.subwords import BPE
 from autograder.reference.wordpiece import WordPiece
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
@@ -61,11 +62,10 @@ def learned(word_counts: dict[str, int], num_merges: int) -> list[tuple[str, str
 
 
 def applied(word: str, merges: list[tuple[str, str]]) -> list[str]:
-    """The pieces of a word, by the rank of merges."""
-    symbols = tuple(word)
-    while present := [pair for pair in merges if pair in pairwise(symbols)]:
-        symbols = merged(symbols, present[0])
-    return list(symbols)
+    """By the reference."""
+    pieces = dict.fromkeys([*word, *(piece for pair in merges for piece in (*pair, pair[0] + pair[1]))])
+    tokenizer = BPE([*pieces], merges, special_tokens=[], unknown=None)
+    return [tokenizer.vocabulary[number] for number in tokenizer.encode_word(word)]
 
 
 @task("count_pairs")

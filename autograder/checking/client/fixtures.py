@@ -5,7 +5,7 @@ a student may read it, and no answer is in it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, overload
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -119,31 +119,23 @@ class Chunks:
     Args:
         inputs: (B, N), what is read. targets: (B, N), what is to be said at each position.
         lengths: of the chunks.
-
-    Attributes:
-        steps_taken: chunks handed out so far.
-        tokens_taken: numbers of the inputs handed out so far.
     """
 
     def __init__(self, inputs: Tensor, targets: Tensor, lengths: Sequence[int]) -> None:
         self._inputs, self._targets = inputs, targets
         self._lengths = lengths
-        self.steps_taken = 0
-        self.tokens_taken = 0
+        self._begun = False
 
     def __len__(self) -> int:
         return len(self._lengths)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        if self.steps_taken:
+        if self._begun:
             raise BudgetSpent("the budget is one reading of the text: go over `chunks` once")
-        start = 0
-        for length in self._lengths:
-            here = slice(start, start + length)
-            start += length
-            self.steps_taken += 1
-            self.tokens_taken += self._inputs[:, here].numel()
-            yield self._inputs[:, here].clone(), self._targets[:, here].clone()
+        self._begun = True
+        pieces = (text.split(list(self._lengths), dim=1) for text in (self._inputs, self._targets))
+        for inputs, targets in zip(*pieces, strict=True):
+            yield inputs.clone(), targets.clone()
 
 
 @fixture
@@ -191,13 +183,13 @@ class StatefulModel(nn.Module):
         """What was handed in, call by call."""
         return self.handed
 
-    def weights(self, after: Any) -> dict[str, Tensor]:
-        """The parameters by name; ``after`` is what has to be done first, and not looked at."""
+    def weights(self) -> dict[str, Tensor]:
+        """The parameters by name."""
         return {name: value.detach().clone() for name, value in self.state_dict().items()}
 
 
 @fixture
-class ParametersAtHand(Sequence[nn.Parameter]):
+class ParametersAtHand:
     """Parameters whose gradients have been computed.
 
     Args:
@@ -208,16 +200,6 @@ class ParametersAtHand(Sequence[nn.Parameter]):
         self._parameters = [nn.Parameter(value.clone()) for value in values]
         for parameter, gradient in zip(self._parameters, gradients, strict=True):
             parameter.grad = None if gradient is None else gradient.clone()
-
-    def __len__(self) -> int:
-        return len(self._parameters)
-
-    @overload
-    def __getitem__(self, place: int) -> nn.Parameter: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[nn.Parameter]: ...
-    def __getitem__(self, place: int | slice) -> nn.Parameter | list[nn.Parameter]:
-        return self._parameters[place]
 
     def once(self) -> Iterator[nn.Parameter]:
         """The parameters as ``model.parameters()`` gives them, to be gone over a single time."""
@@ -248,15 +230,15 @@ class PublicReader(nn.Module):
         """Take x (B, T, I) to outputs (B, T, H)."""
         return self.reader(x)[0]
 
-    def gradients(self, after: Any) -> list[Tensor | None]:
-        """The gradients that the parameters hold now; ``after`` is what has to be done first, and not looked at."""
+    def gradients(self) -> list[Tensor | None]:
+        """The gradients that the parameters hold now."""
         return [parameter.grad for parameter in self.parameters()]
 
 
 @fixture
-def torch_module(name: str, weights: dict[str, Tensor], *sizes: int, **options: Any) -> nn.Module:
-    """A module of torch's own, ``torch.nn.name(*sizes, **options)``, with given weights."""
-    module = getattr(nn, name)(*sizes, **options)
+def torch_module(name: str, weights: dict[str, Tensor], *sizes: int) -> nn.Module:
+    """A module of torch's own, ``torch.nn.name(*sizes)``, with given weights."""
+    module = getattr(nn, name)(*sizes)
     module.load_state_dict(weights)
     return module
 
@@ -287,8 +269,8 @@ class PublicBilm(nn.Module):
             layers.append(torch.tanh(self.upward(self.dropout(layers[-1]))))
         return [layer * inside for layer in layers]
 
-    def report(self, after: Any) -> tuple[list[str], bool]:
-        """How it was read, and whether it is in training mode now; ``after`` is what has to be done first."""
+    def report(self) -> tuple[list[str], bool]:
+        """How it was read, and whether it is in training mode now."""
         return self.reads, self.training
 
 
@@ -312,6 +294,6 @@ class PublicMix(nn.Module):
         self.handed.append(noted if torch.is_grad_enabled() else f"{noted}, and no gradients for the mix")
         return torch.stack([weight * layer for weight, layer in zip(self.weights, layers, strict=True)]).sum(dim=0)
 
-    def report(self, after: Any) -> list[str]:
-        """What it was handed, call by call; ``after`` is what has to be done first."""
+    def report(self) -> list[str]:
+        """What it was handed, call by call."""
         return self.handed
