@@ -15,7 +15,7 @@ from autograder.reference.encoder_decoder import reversal_accuracy, train_revers
 
 LOG = Path(__file__).with_suffix(".json")
 RATES = [0.005, 0.01, 0.02, 0.04, 0.08]
-STEPS, LONG_STEPS = 600, 8000
+STEPS, LONG_STEPS = 400, 8000
 LENGTHS = [4, 6, 8, 10, 12, 16, 20, 24]
 
 

@@ -7,7 +7,7 @@ senses. Three kinds of pairs ask for three kinds of knowledge: words with little
 places, and a noun with a verb, which grammar tells apart. A linear judge for each pair and layer learns from articles
 that the models were trained on, which layer and how strong a judge is chosen on the validation part, and the test is on
 articles that nobody has seen. All vectors are brought to one width. Beside the models stand what must be beaten: the
-same models untrained, and the mean of the words around.
+same models untrained, the mean of the words around, and the word before and the word behind, side by side.
 """
 
 import argparse
@@ -156,6 +156,16 @@ def mean_around(uses: Sequence[Use], vectors: dict[str, np.ndarray]) -> np.ndarr
     return np.stack(rows)
 
 
+def side_by_side(uses: Sequence[Use], vectors: dict[str, np.ndarray]) -> np.ndarray:
+    """The vectors of the word before and of the word behind, joined; zeros where there is none."""
+    nothing = np.zeros_like(next(iter(vectors.values())))
+    rows = []
+    for use in uses:
+        before, behind = use.words[: use.place][-1:], use.words[use.place + 1 :][:1]
+        rows.append(np.concatenate([vectors.get(word[0], nothing) if word else nothing for word in (before, behind)]))
+    return np.stack(rows)
+
+
 def mixed(layers: Sequence[np.ndarray], scale: Sequence[np.ndarray]) -> np.ndarray:
     """The mean of all layers, each on the scale that it has on other rows."""
     return np.mean([layer / other.std() for layer, other in zip(layers, scale, strict=True)], axis=0)
@@ -243,8 +253,8 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     words, static = vectors.run([split_words(d.text) for d in load("wikipedia").split().train])
     known = dict(zip(words, static.numpy(), strict=True))
-    around = {part: mean_around(uses[part], known) for part in PARTS}
-    rows += judge("words around", "0", around, uses)
+    for name, control in (("words around", mean_around), ("neighbors", side_by_side)):
+        rows += judge(name, "0", {part: control(uses[part], known) for part in PARTS}, uses)
     for name, reader in contestants(chosen.folder):
         layers = {part: reader.vectors(uses[part], name) for part in PARTS}
         for number in range(len(layers["train"])):
