@@ -1,5 +1,8 @@
 """A notebook on its way through a process of its own: what it shows, and what cannot stop it."""
 
+import subprocess
+import sys
+import textwrap
 from copy import deepcopy
 from pathlib import Path
 
@@ -133,3 +136,29 @@ def test_what_students_put_on_the_wire_cannot_stand_for_a_value() -> None:
 )
 def test_an_output_is_kept_only_as_far_as_it_is_harmless(output: object, kept: object) -> None:
     assert clean_output(output) == kept
+
+
+def test_an_optimizer_does_not_wait_for_the_compiler_and_who_wants_it_gets_it() -> None:
+    code = """
+        import sys, torch
+        from autograder.checking.client.preload import PostponedCompiler, preload
+        preload()
+        for kind in (torch.optim.SGD, torch.optim.AdamW, torch.optim.LBFGS):
+            layer = torch.nn.Linear(2, 1)
+            optimizer = kind(layer.parameters(), lr=0.1)
+            def loss():
+                optimizer.zero_grad()
+                value = layer(torch.ones(3, 2)).square().mean()
+                value.backward()
+                return value
+            before = loss().item()
+            optimizer.step(loss)
+            assert loss().item() < before, kind
+        assert isinstance(sys.modules["torch._dynamo"], PostponedCompiler)
+        compiled = torch.compile(lambda x: x + 1, backend="eager")
+        assert compiled(torch.ones(2)).tolist() == [2.0, 2.0]
+        import torch._dynamo.config
+        assert not isinstance(torch._dynamo, PostponedCompiler) and torch._dynamo.is_compiling() is False
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

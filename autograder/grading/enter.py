@@ -42,6 +42,7 @@ class Clerk:
         with quiet_logging():
             self._api = open_api(course)
             self._api.config.ExecuteVerdict.retry = False  # it was made in this run, by a worker
+            self._api.config.Repair.enabled = False  # it was mended when it was collected
             self._before = {a.name: entered(course, a.name) for a in assignments}
         self.backup: Path | None = None
         self.warnings: list[str] = []

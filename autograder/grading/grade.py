@@ -101,14 +101,14 @@ def grade(
         leaving.callback(crew.dismiss)
         for folder in (course.verdicts_directory, course.submitted_directory):
             clear_partial(folder)
+        if _is_all_new(course):
+            crew.prepare()
         not_released: list[str] = []
         if dry_run:
             _demand_released(course, assignments)
         else:
             assignments, not_released = ensure_released(course, assignments)
             place_mathjax(course)
-        if _is_all_new(course):
-            crew.prepare()
         collected = _collect(course, assignments, student, progress)
         secret_seed(course.root)
         submissions, warnings = collected.submissions, not_released + collected.warnings

@@ -28,9 +28,23 @@ class SaveVerdicts(SaveAutoGrades):
         course = Course.at(Path.cwd())
         self._answers = answers_of(nb, resources.get(VERDICT))
         self._judged = judged_by_hand(course, about["student"], about["assignment"])
+        self._last = len(nb.cells) - 1
         nb, resources = super().preprocess(nb, resources)
         mark_answers(course, about["student"], about["assignment"], self._answers)
         return nb, resources
+
+    def preprocess_cell(
+        self, cell: NotebookNode, resources: ResourcesDict, cell_index: int
+    ) -> tuple[NotebookNode, ResourcesDict]:
+        """All cells in one transaction; nbgrader's own two for each grade make everything be read anew behind each."""
+        session = self.gradebook.db
+        if cell_index == 0:
+            session.commit = session.flush
+        cell, resources = super().preprocess_cell(cell, resources, cell_index)
+        if cell_index == self._last:
+            del session.commit
+            session.commit()
+        return cell, resources
 
     def _add_score(self, cell: NotebookNode, resources: ResourcesDict) -> None:
         name = cell.metadata["nbgrader"]["grade_id"]
@@ -42,7 +56,6 @@ class SaveVerdicts(SaveAutoGrades):
             self._add_points(grade, name, resources.get(VERDICT))
         if grade.manual_score is not None and self._judged.get(name) == self._answers[name]:
             grade.needs_manual_grade = marked
-        self.gradebook.db.commit()
 
     def _add_points(self, grade: Grade, name: str, verdict: Verdict | None) -> None:
         task = verdict.tasks.get(name) if verdict else None

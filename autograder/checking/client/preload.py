@@ -7,6 +7,7 @@ ended. The child shuts itself in, if limits are given, says that it is ready, ru
 """
 
 import gc
+import importlib
 import io
 import json
 import os
@@ -14,10 +15,47 @@ import select
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 from autograder.checking.client.confine import Limits, run_confined
+
+
+class PostponedCompiler(ModuleType):
+    """Stands for ``torch._dynamo``, torch's compiler, until somebody wants more of it than an optimizer does.
+
+    Every first optimizer imports it, which takes as long as torch itself, only to say that it is not to be compiled.
+    """
+
+    @staticmethod
+    def graph_break(msg: str = "") -> None:
+        """Nothing is being compiled here."""
+
+    @staticmethod
+    def disable(fn: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """The function as it is: nothing is being compiled here."""
+        return fn if fn is not None else _as_it_is
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name != "__path__":
+            raise AttributeError(name)
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+def _as_it_is(fn: Callable[..., Any]) -> Callable[..., Any]:
+    return fn
+
+
+def postpone_compiler() -> None:
+    """Let torch find the stand-in, if its compiler has not been imported yet."""
+    import torch
+
+    if "torch._dynamo" not in sys.modules:
+        torch._dynamo = sys.modules["torch._dynamo"] = PostponedCompiler("torch._dynamo")
 
 
 def preload() -> None:
@@ -30,13 +68,13 @@ def preload() -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot
     import torch
-    import torch._dynamo
     import torch.optim
     import torch.utils.data
 
     import autograder.checking.client.shell
     import autograder.checking.client.workbench  # noqa: F401, the imports are what is wanted
 
+    postpone_compiler()
     model = torch.nn.Linear(2, 2)
     optimizer = torch.optim.Adam(model.parameters())
     model(torch.ones(1, 2)).sum().backward()
