@@ -457,19 +457,30 @@ def explain(
 
 
 @app.command()
-def audit(names: Names = None, course: CourseOption = None, as_json: Json = False) -> None:
+def audit(
+    names: Names = None,
+    course: CourseOption = None,
+    recording: Annotated[
+        bool, typer.Option("--record", help="Afterwards keep what known mistakes answer, for copies without solutions.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Prove the checks: stubs, known mistakes, other right answers and mutants. Exits with 1 if any falls short."""
     from dataclasses import asdict
 
     from autograder.checking.audit import audit as audit_one
     from autograder.checking.audit import too_many_survivors
+    from autograder.checking.recorded import record
+    from autograder.checking.worked import Worked
 
     records, problems = [], []
     for assignment in _course(course).selected(names or []):
         with err.status("") as status:
             found = audit_one(assignment, _telling(status, assignment.name))
-        records += [asdict(record) for record in found]
-        problems += [f"{record.task}: {problem}" for record in found for problem in record.problems]
+            if recording:
+                record(assignment.module_name, Worked(assignment))
+        records += [asdict(one) for one in found]
+        problems += [f"{one.task}: {problem}" for one in found for problem in one.problems]
         problems += [f"{assignment.name}: {too_many}" for too_many in [too_many_survivors(found)] if too_many]
     if as_json:
         _print_json({"tasks": records, "problems": problems})

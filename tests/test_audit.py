@@ -4,13 +4,17 @@ import copy
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
 
 from autograder.checking.audit import MAX_SURVIVORS, AuditedTask, audit, stub_of
-from autograder.checking.judge import variant_outcomes
+from autograder.checking.given import HOME_SEED
+from autograder.checking.judge import judge, variant_outcomes
 from autograder.checking.mutants import mutants
+from autograder.checking.recorded import Replayed, needs_solution
+from autograder.checking.student import LocalTransport
 from autograder.checking.tasks import Task, Variant, tasks_of
 from autograder.checking.worked import Worked
 from autograder.course import Assignment, Course, graded_cells
@@ -80,6 +84,29 @@ def test_the_worked_training_passes_at_each_of_ten_seeds_in_twenty_seconds(name:
 def test_no_wrong_training_passes_at_any_of_three_seeds(name: str) -> None:
     for variant in TRAINING[name][0].misconceptions:
         assert not any(passed(variant, name, number) for number in range(3)), variant.name
+
+
+@pytest.mark.parametrize("name", sorted(COURSE.assignments))
+def test_a_copy_without_solutions_names_the_same_mistakes(name: str) -> None:
+    assignment = COURSE.assignment(name)
+    worked = Worked(assignment)
+    for task in (task for task in tasks_of(assignment).values() if not task.trains):
+        for variant in task.misconceptions:
+            if variant.probe is None and needs_solution(task, variant):
+                answer = LocalTransport(worked.namespace(task, variant.cell(worked.answer(task))))
+                with warnings.catch_warnings(action="ignore"):
+                    verdict = judge(task, answer, 1.0, HOME_SEED)
+                named = {case.misconception for case in verdict.cases}
+                assert variant.name in named, f"{task.id}: {variant.name} (autograder audit {name} --record)"
+
+
+def test_what_was_recorded_of_another_task_is_no_diagnosis(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = tasks_of(COURSE.assignment("06-attention"))["multi_head_attention"]
+    variant = next(v for v in task.misconceptions if needs_solution(task, v))
+    assert variant_outcomes(task, variant, HOME_SEED, None)
+    assert variant_outcomes(task, variant, b"another seed", None) == []
+    monkeypatch.setattr("autograder.checking.judge.replayed", lambda *_: Replayed([{"value": 1.0}]))
+    assert variant_outcomes(task, variant, HOME_SEED, None) == []
 
 
 @pytest.fixture

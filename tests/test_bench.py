@@ -93,7 +93,7 @@ def test_the_model_is_found_again_and_says_how_many_workers_an_hour_takes() -> N
 
 
 def test_memory_grows_from_the_first_tenth_to_the_last() -> None:
-    assert History.of([[(100 + i) * MIB] for i in range(100)]).growth == 90
+    assert History.of([[(100 + i) * MIB] for i in range(100)]).growth == 80
     assert History.of([[MIB]] * 5).growth is None
 
 

@@ -37,6 +37,7 @@ from autograder.data.generated.grammar import (
     senses,
     sentences,
 )
+from autograder.data.generated.numerals import WORDS, numerals
 from autograder.data.generated.pseudo_words import FAR as FAR_PAIRS
 from autograder.data.generated.pseudo_words import NEAR as NEAR_PAIRS
 from autograder.data.generated.pseudo_words import merged, pseudo_words
@@ -526,3 +527,30 @@ def test_a_name_alone_does_not_tell_its_type():
     always = sum(kind == commonest for _, kind in test) / len(test)
     assert by_word <= always + margin(len(test))
     assert min(Counter(kind for _, kind in bare).values()) / len(bare) > 0.15
+
+
+def read_aloud(words):
+    """The number that is meant, read as a listener does: add up, and multiply at *hundred* and *thousand*."""
+    worth = {word: number for number, word in enumerate(WORDS[:20])}
+    worth |= {word: 10 * number for number, word in enumerate(WORDS[20:28], start=2)}
+    done = current = 0
+    for word in words:
+        if word == "thousand":
+            done, current = 1_000 * current, 0
+        elif word == "hundred":
+            current *= 100
+        elif word != "and":
+            current += worth[word]
+    return done + current
+
+
+def test_numerals_are_read_as_the_number_that_they_were_made_from():
+    assert " ".join(numerals(2041)) == "two thousand and forty one"
+    assert " ".join(numerals(300_700)) == "three hundred thousand seven hundred"
+    everywhere = [*range(10_000), *random.Random(0).sample(range(10_000, 1_000_000), 2_000)]
+    said = {number: numerals(number) for number in everywhere}
+    assert all(read_aloud(words) == number for number, words in said.items())
+    assert {word for words in said.values() for word in words} == set(WORDS)
+    for outside in (-1, 1_000_000):
+        with pytest.raises(ValueError, match="not between 0 and 999,999"):
+            numerals(outside)

@@ -84,6 +84,33 @@ def test_an_exception_is_shown_with_the_students_own_line(kernel: Kernel) -> Non
     assert "autograder" not in data["text/plain"]
 
 
+def test_what_is_wrong_in_what_an_answer_builds_on_is_said_first(kernel: Kernel) -> None:
+    names = ("scaled_dot_product_attention", "split_heads", "merge_heads", "multi_head_attention")
+    cells = [cell.source for cell in nbformat.read(COURSE.assignment("06-attention").solution_path, 4).cells]
+    answers = [
+        next(source for source in cells if f"{name}_answer" in source or asks in source)
+        for name, asks in (
+            (names[0], "def scaled_dot_product_attention"),
+            (names[1], "def split_heads"),
+            (names[2], "def merge_heads"),
+            (names[3], "class MultiHeadAttention"),
+        )
+    ]
+    for answer in answers:
+        kernel.run(answer)
+    assert "builds on" not in card(kernel.run("check('multi_head_attention')"))["text/plain"]
+    kernel.run("def split_heads(x, num_heads):\n    return x.view(len(x), num_heads, x.shape[1], -1)")
+    told = card(kernel.run("check('multi_head_attention')"))
+    for kind in ("text/plain", "text/html"):
+        assert "split_heads" in told[kind]
+        assert "is not right yet. Mend it first" in told[kind]
+        assert "merge_heads" not in told[kind]
+    kernel.run(answers[2].replace("transpose(1, 2)", "transpose(1, 3)"))
+    assert "are not right yet. Mend them first" in card(kernel.run("check('multi_head_attention')"))["text/plain"]
+    for answer in answers[1:3]:
+        kernel.run(answer)
+
+
 def test_html_in_a_students_message_is_text(kernel: Kernel) -> None:
     kernel.run("def split_heads(x, num_heads):\n    raise ValueError('<img src=x onerror=alert(1)>')")
     assert "<img" not in card(kernel.run("check('split_heads')"))["text/html"]

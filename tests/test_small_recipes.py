@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from autograder.reference.recipes import recall, translator, vectors, vision, xor_cue
+from autograder.reference.recipes import ablations, recall, translator, vectors, vision, xor_cue
 from autograder.reference.recipes.translator import Examples, Translator, load_pairs
 from autograder.reference.training import evaluating
 
@@ -140,3 +140,71 @@ def test_one_sided_readers_do_not_see_the_other_side() -> None:
         with torch.no_grad():
             before, after = (encoder(embedding(x))[:, 5, : xor_cue.WIDTH // 2] for x in (ids, other))
         assert torch.equal(before, after) != knows
+
+
+def test_numbers_are_learned_from_few_steps_and_written_exactly() -> None:
+    parts = ablations.numbers()
+    assert not set(parts["train"]) & (set(parts["choice"]) | set(parts["test"]))
+    assert not set(parts["choice"]) & set(parts["test"])
+    source, target = ablations.encoded([2041, 7])
+    words = [ablations.VOCABULARY[i] for i in source[0].tolist()]
+    assert words == ["two", "thousand", "and", "forty", "one"]
+    assert [ablations.VOCABULARY[i] for i in target[1].tolist()] == ["<start>", "7", "<end>", "<pad>", "<pad>", "<pad>"]
+    rows = ablations.run("whole", 3e-3, 0, "test", steps=60)
+    assert rows[-1]["loss"] < 2.0  # ten digits and an end: 2.4
+    assert 0 <= rows[-1]["exact"] <= 1
+
+    class Copies:
+        config = ablations.whole().config
+
+        def encode(self, source: torch.Tensor) -> torch.Tensor:
+            return source
+
+        def source_mask(self, source: torch.Tensor) -> None:
+            return None
+
+        def decode(self, written: torch.Tensor, memory: torch.Tensor, mask: None) -> torch.Tensor:
+            known = torch.where(target[:, written.size(1)] == 9, 10, target[:, written.size(1)])
+            return torch.nn.functional.one_hot(known, 20).float().unsqueeze(1)
+
+    six_is_wrong = ablations.encoded([2045, 7, 6])
+    target = six_is_wrong[1]
+    assert ablations.exact(Copies(), *six_is_wrong) == pytest.approx(2 / 3)  # type: ignore[arg-type]
+
+
+def test_each_part_is_missing_where_it_is_said_to_be() -> None:
+    torch.manual_seed(0)
+    source, order = torch.randint(13, 40, (1, 6)), torch.tensor([3, 0, 5, 1, 4, 2])
+    made = {name: part.make().eval() for name, part in ablations.PARTS.items()}
+    with torch.no_grad():
+        for name, model in made.items():
+            turned = model.encode(source[:, order]) - model.encode(source)[:, order]
+            assert (turned.abs().max() < 1e-5) == (name == "no positions"), name
+            counts = {
+                kind: sum(type(m) is kind for m in model.modules()) for kind in (torch.nn.LayerNorm, ablations.Nothing)
+            }
+            assert (counts[torch.nn.LayerNorm] == 0) == (name == "no norms"), name
+            assert counts[ablations.Nothing] == (4 if name == "no feed-forward" else 0), name
+            heads = {layer.attention.num_heads for layer in model.encoder_layers}
+            assert heads == ({1} if name == "one head" else {4}), name
+        for name in ("whole", "no residual paths"):
+            layer = made[name].encoder_layers[0]
+            layer.attention.output_projection.weight.zero_()
+            layer.feed_forward.contract.weight.zero_()
+            x = torch.randn(1, 4, 64)
+            gone = (layer(x) - layer(torch.zeros_like(x))).abs().max() < 1e-6
+            assert gone == (name == "no residual paths")
+    warmups = {name: part.warmup for name, part in ablations.PARTS.items()}
+    assert {name for name, warmup in warmups.items() if warmup == 0} == {"no warm-up", "post-norm, no warm-up"}
+
+
+def test_the_rival_with_lstms_is_as_large_and_is_kept(tmp_path: Path) -> None:
+    pairs = load_pairs("french")["train"][:2_000]
+    rivals = [translator.make(translator.RECIPES[name], pairs, 0) for name in ("french", "french_lstm")]
+    one, other = (sum(p.numel() for p in made.model.parameters()) for made in rivals)
+    assert 0.95 < one / other < 1.05
+    rivals[1].save(tmp_path, "french_lstm", {})
+    kept = Translator.load(tmp_path, "french_lstm")
+    weights = dict(rivals[1].model.state_dict())
+    assert all(torch.allclose(value, weights[name], atol=1e-3) for name, value in kept.model.state_dict().items())
+    assert kept.translate([pairs[0][0]], 2)[0] is not None

@@ -30,8 +30,12 @@ class Card:
         return Card(_frame(_BLUE, f"<div>{_inline(sentence)}</div>"), sentence)
 
 
-def check_card(verdict: TaskVerdict, has_more_hints: bool = False) -> Card:
-    """What a check found, at home."""
+def check_card(verdict: TaskVerdict, has_more_hints: bool = False, first: str = "") -> Card:
+    """What a check found, at home.
+
+    Args:
+        first: what to say before all else.
+    """
     passed = sum(case.passed for case in verdict.cases)
     total = len(verdict.cases)
     title = _title(verdict, passed, total)
@@ -43,6 +47,8 @@ def check_card(verdict: TaskVerdict, has_more_hints: bool = False) -> Card:
         groups = [([], verdict.message, "")]
     if verdict.carried:
         groups = [([], say_carried(verdict), ""), *groups]
+    if first:
+        groups = [([], first, ""), *groups]
     body = "".join(_group_html(names, message, detail) for names, message, detail in groups)
     if passed and passed < total:
         good = ", ".join(case.name for case in verdict.cases if case.passed)

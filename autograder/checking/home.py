@@ -1,9 +1,12 @@
 """``check``, ``hint`` and ``progress`` in the student's own notebook."""
 
+import inspect
 import os
 import pkgutil
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from autograder import tasks as all_tasks
@@ -28,7 +31,9 @@ def check(task_id: str, namespace: dict[str, Any]) -> TaskVerdict | None:
     task, module_name = found
     verdict = _judge(task, module_name, namespace)
     _latest[task.id] = verdict
-    _show(check_card(verdict, has_more_hints=_hints_given.get(task_id, 0) < len(task.hint_texts)))
+    is_wrong = verdict.status not in ("passed", "missing", "grader-error")
+    first = _mend_first(task, module_name, namespace) if is_wrong else ""
+    _show(check_card(verdict, has_more_hints=_hints_given.get(task_id, 0) < len(task.hint_texts), first=first))
     return verdict
 
 
@@ -65,6 +70,45 @@ def _judge(task: Task, module_name: str, namespace: dict[str, Any]) -> TaskVerdi
     worked = worked_solution(assignment) if assignment else None
     points = _points(module_name).get(task.id, 1.0)
     return judge(task, LocalTransport(namespace), points, HOME_SEED, worked=worked, reveal=True)
+
+
+def _mend_first(task: Task, module_name: str, namespace: dict[str, Any]) -> str:
+    """What an answer builds on and is not right itself, in a sentence; empty if that is nothing."""
+    tasks = list(tasks_in(module_name).values())
+    reached = names_reached(namespace, task.asks)
+    earlier = [other for other in tasks[: tasks.index(task)] if other.asks in reached and not other.trains]
+    wrong = [
+        f"`{other.asks}`"
+        for other in earlier
+        if _judge(other, module_name, namespace).status not in ("passed", "grader-error")
+    ]
+    if not wrong:
+        return ""
+    names = wrong[0] if len(wrong) == 1 else f"{', '.join(wrong[:-1])} and {wrong[-1]}"
+    are, them = ("is", "it") if len(wrong) == 1 else ("are", "them")
+    return f"This builds on {names}, which {are} not right yet. Mend {them} first; then check this again."
+
+
+def names_reached(namespace: dict[str, Any], start: str) -> set[str]:
+    """Names of the notebook that a function or class of it uses, directly or through others of the notebook's."""
+    reached: set[str] = set()
+    waiting = [start]
+    while waiting:
+        new = {name for name in _names_in(namespace.get(waiting.pop()), namespace) if name in namespace} - reached
+        reached |= new
+        waiting += new
+    return reached
+
+
+def _names_in(value: Any, namespace: dict[str, Any]) -> Iterator[str]:
+    for function in vars(value).values() if isinstance(value, type) else [value]:
+        function = inspect.unwrap(function) if callable(function) else function
+        if inspect.isfunction(function) and function.__globals__ is namespace:
+            codes = [function.__code__]
+            while codes:
+                code = codes.pop()
+                yield from code.co_names
+                codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
 
 
 def _find(task_id: str) -> tuple[Task, str] | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,7 @@ def grade(
         clerk = Clerk(course, assignments)
 
         def take(index: int, verdict: Verdict) -> None:
-            verdicts[index] = verdict
+            verdicts[index] = replace(verdict, outputs={})  # they are on the disk, and thousands would fill the memory
             changes.extend(clerk.changes(submissions[index], verdict))
             problem = "" if dry_run else clerk.enter(submissions[index], verdict)
             if problem:

@@ -93,7 +93,8 @@ class History:
     Attributes:
         median: of all samples.
         max: the largest sample.
-        growth: from the first tenth of the run to its last, median to median; None with fewer than 20 samples.
+        growth: from the second tenth of the run to its last, median to median; None with fewer than 20 samples. In
+            the first tenth a worker gets to know each task's mistakes, which it keeps.
     """
 
     median: float
@@ -106,8 +107,10 @@ class History:
         tenth = len(samples) // 10
         growth = None
         if tenth >= 2:
-            first, last = ([s / MIB for sample in part for s in sample] for part in (samples[:tenth], samples[-tenth:]))
-            growth = round(median(last) - median(first), 1)
+            early, last = (
+                [s / MIB for sample in part for s in sample] for part in (samples[tenth : 2 * tenth], samples[-tenth:])
+            )
+            growth = round(median(last) - median(early), 1)
         return History(round(median(everything or [0]), 1), round(max(everything, default=0), 1), growth)
 
 

@@ -7,18 +7,28 @@ sentence finds the best.
 
 import math
 from collections.abc import Callable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from autograder.reference.transformer import Transformer
+
+class Translates(Protocol):
+    """A model that reads a sentence and scores what comes next in another; see the Transformer's methods."""
+
+    config: Any
+
+    def encode(self, source: Tensor) -> Tensor: ...
+    def source_mask(self, source: Tensor) -> Tensor | None: ...
+    def decode(self, target: Tensor, memory: Tensor, memory_mask: Any) -> Tensor: ...
+
 
 Step = Callable[[Tensor], Tensor]
 """Logits of the next token, (N, V), after each prefix of token ids, (N, t)."""
 
 
 @torch.no_grad()
-def greedy_decode(model: Transformer, source: Tensor, max_length: int) -> Tensor:
+def greedy_decode(model: Translates, source: Tensor, max_length: int) -> Tensor:
     """Write the likeliest token, again and again, until every sentence has its end.
 
     Args:
@@ -111,7 +121,7 @@ def beam_search(
 
 
 @torch.no_grad()
-def beam_decode(model: Transformer, source: Tensor, beam: int, max_length: int, length_penalty: float = 0.6) -> Tensor:
+def beam_decode(model: Translates, source: Tensor, beam: int, max_length: int, length_penalty: float = 0.6) -> Tensor:
     """The best sentence that :func:`beam_search` finds for each source.
 
     Args:

@@ -297,3 +297,56 @@ class PublicMix(nn.Module):
     def report(self) -> list[str]:
         """What it was handed, call by call."""
         return self.handed
+
+
+@fixture
+class PublicWriter:
+    """A stand-in for a trained encoder and decoder, for tasks that write with one; it counts how often it reads.
+
+    Args:
+        weights: of the shapes that :meth:`shapes` gives.
+    """
+
+    def __init__(self, weights: dict[str, Tensor]) -> None:
+        self.weights = weights
+        self.reads = 0
+
+    @staticmethod
+    def shapes(V: int, D: int, T: int) -> dict[str, tuple[int, ...]]:
+        """Of the weights, for V tokens, vectors of width D, and T positions at most."""
+        return {"read": (V, D), "written": (V, D), "output": (D, V), "bias": (T, V)}
+
+    def encode(self, source: Tensor) -> Tensor:
+        """Take the source (B, S) to a memory."""
+        self.reads += 1
+        return self.weights["read"][source].mean(dim=1)  # (B, D)
+
+    def decode(self, target: Tensor, memory: Tensor) -> Tensor:
+        """Take what was written, (B, t), and the memory to logits of the next token, (B, t, V)."""
+        vectors = self.weights["written"][target]  # (B, t, D)
+        places = torch.arange(1, target.shape[1] + 1)[:, None]
+        before = vectors.cumsum(dim=1) / places + 0.5 * torch.sin(places)
+        logits = torch.tanh(vectors + before + memory.unsqueeze(1)) @ self.weights["output"]
+        return logits + self.weights["bias"][: target.shape[1]]
+
+    def times_read(self) -> int:
+        """How often the source was read."""
+        return self.reads
+
+
+@fixture
+class PublicStep:
+    """A stand-in for a language model, for tasks that search: the next token by the last one and by its place.
+
+    Args:
+        after: (V, V), logits by the last token.
+        at: (T, V), logits by the number of tokens so far, which are added.
+    """
+
+    def __init__(self, after: Tensor, at: Tensor) -> None:
+        self.after = after
+        self.at = at
+
+    def __call__(self, prefixes: Tensor) -> Tensor:
+        """(N, t) → (N, V)."""
+        return self.after[prefixes[:, -1]] + self.at[prefixes.shape[1] - 1]

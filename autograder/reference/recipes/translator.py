@@ -2,8 +2,10 @@
 
     python -m autograder.reference.recipes.translator dates --folder build/translator
     python -m autograder.reference.recipes.translator french --folder build/translator
+    python -m autograder.reference.recipes.translator french_lstm --folder build/translator
 
 The dates take a minute or two, letter by letter; the verses an hour, in byte-level pieces that both languages share.
+The rival with LSTMs has as many parameters and as much time.
 The log, the weights in 16 bits and what was reached are put into the folder; a run that is stopped is resumed.
 """
 
@@ -25,6 +27,7 @@ from autograder.data.batches import LengthBatches, pad
 from autograder.data.generated.dates import dates
 from autograder.reference.byte_level_bpe import ByteLevelBPE, train_byte_level_bpe
 from autograder.reference.decoding import beam_decode, greedy_decode
+from autograder.reference.recurrent_translator import RecurrentConfig, RecurrentTranslator
 from autograder.reference.training import TrainingConfig, evaluating, train
 from autograder.reference.transformer import Transformer, TransformerConfig, label_smoothing_loss
 
@@ -40,15 +43,19 @@ LONGEST_VERSE = 30
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one of the two is trained.
+    """How one of them is trained.
 
     Attributes:
+        pairs: what is translated, see :func:`load_pairs`.
+        kind: of the model.
         vocab_size: pieces of words; with ``BYTES`` and the special tokens alone, letters.
         max_tokens: in a batch, on either side.
         smoothing: ε of the loss.
         beam: sentences that are kept in writing; 1 is greedy.
     """
 
+    pairs: str
+    kind: str
     vocab_size: int
     d_model: int
     num_layers: int
@@ -61,11 +68,21 @@ class Recipe:
 
 RECIPES = {
     "dates": Recipe(
-        BYTES + len(SPECIAL), 64, 2, 0.0, TrainingConfig(1_500, 3e-3, evaluate_every=250), 2_048, 0.0, beam=1
+        "dates", "transformer", BYTES + len(SPECIAL), 64, 2, 0.0,
+        TrainingConfig(1_500, 3e-3, evaluate_every=250), 2_048, 0.0, beam=1,
     ),
     "french": Recipe(
-        4_000, 128, 3, 0.2, TrainingConfig(16_000, 2e-3, warmup_steps=500, evaluate_every=1_000), 2_048, 0.1, beam=4
+        "french", "transformer", 4_000, 128, 3, 0.2,
+        TrainingConfig(16_000, 2e-3, warmup_steps=500, evaluate_every=1_000), 2_048, 0.1, beam=4,
     ),
+    "french_lstm": Recipe(
+        "french", "lstm", 4_000, 184, 2, 0.2,
+        TrainingConfig(16_000, 2e-3, warmup_steps=500, evaluate_every=1_000), 2_048, 0.1, beam=4,
+    ),
+}  # fmt: skip
+KINDS: dict[str, tuple[Any, Any]] = {
+    "transformer": (Transformer, TransformerConfig),
+    "lstm": (RecurrentTranslator, RecurrentConfig),
 }
 
 
@@ -98,7 +115,7 @@ def load_pairs(name: str) -> dict[str, Pairs]:
 class Translator:
     """A model with the pieces that it reads and writes."""
 
-    model: Transformer
+    model: Transformer | RecurrentTranslator
     tokenizer: ByteLevelBPE
 
     def translate(self, sentences: Sequence[str], beam: int = 4) -> list[str]:
@@ -125,14 +142,16 @@ class Translator:
         self.tokenizer.save(folder / f"{name}_tokenizer.json")
         weights = {key: value.half() for key, value in self.model.state_dict().items()}
         save_file(weights, folder / f"{name}.safetensors")
-        about = {"config": asdict(self.model.config), **about}
+        kind = next(name for name, (made_by, _) in KINDS.items() if isinstance(self.model, made_by))
+        about = {"kind": kind, "config": asdict(self.model.config), **about}
         (folder / f"{name}.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
     @staticmethod
     def load(folder: Path, name: str) -> "Translator":
         """What :meth:`save` wrote."""
         about = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-        model = Transformer(TransformerConfig(**about["config"]))
+        make_model, make_config = KINDS[about["kind"]]
+        model = make_model(make_config(**about["config"]))
         model.load_state_dict(load_file(folder / f"{name}.safetensors"))
         return Translator(model.eval(), ByteLevelBPE.load(folder / f"{name}_tokenizer.json"))
 
@@ -142,11 +161,13 @@ def make(recipe: Recipe, pairs: Pairs, seed: int) -> Translator:
     texts = (side for pair in pairs for side in pair)
     tokenizer = train_byte_level_bpe(texts, recipe.vocab_size, special_tokens=SPECIAL)
     torch.manual_seed(seed)
-    D = recipe.d_model
-    config = TransformerConfig(
-        len(tokenizer.vocabulary), D, recipe.num_layers, 4, 4 * D, recipe.dropout, norm_first=True
+    D, V = recipe.d_model, len(tokenizer.vocabulary)
+    if recipe.kind == "lstm":
+        config = RecurrentConfig(V, D, recipe.num_layers, recipe.dropout)
+        return Translator(RecurrentTranslator(config), tokenizer)
+    return Translator(
+        Transformer(TransformerConfig(V, D, recipe.num_layers, 4, 4 * D, recipe.dropout, norm_first=True)), tokenizer
     )
-    return Translator(Transformer(config), tokenizer)
 
 
 class Examples:
@@ -164,7 +185,7 @@ class Examples:
         return pad([self.sources[i] for i in chosen], 0)[0], pad([self.targets[i] for i in chosen], 0)[0]
 
 
-def loss(model: Transformer, source: Tensor, target: Tensor, smoothing: float) -> Tensor:
+def loss(model: Transformer | RecurrentTranslator, source: Tensor, target: Tensor, smoothing: float) -> Tensor:
     """Nats a token of the target, each given the source and the tokens before it."""
     return label_smoothing_loss(model(source, target[:, :-1]), target[:, 1:], smoothing, ignore_index=0)
 
@@ -172,8 +193,9 @@ def loss(model: Transformer, source: Tensor, target: Tensor, smoothing: float) -
 def run(
     name: str, folder: Path | None = None, seed: int = 0, training: TrainingConfig | None = None
 ) -> tuple[Translator, dict[str, Any]]:
-    """Train one of the two; returns it and what it reached on the test part."""
-    recipe, pairs = RECIPES[name], load_pairs(name)
+    """Train one of them; returns it and what it reached on the test part."""
+    recipe = RECIPES[name]
+    pairs = load_pairs(recipe.pairs)
     training = replace(training or recipe.training, seed=seed)
     translator = make(recipe, pairs["train"], seed)
     model = translator.model
@@ -194,23 +216,35 @@ def run(
         "validation_loss": round(history.best_loss, 4),
         "best_step": history.best_step,
         "training": asdict(training),
+        "seconds": round(history.rows[-1]["seconds"]),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }
     return translator, about | judge(translator, pairs["test"], recipe.beam)
 
 
-def judge(translator: Translator, pairs: Pairs, beam: int) -> dict[str, float]:
-    """How much of a test is translated right: the share that is exactly so, and BLEU (Papineni et al. 2002)."""
+def judge(translator: Translator, pairs: Pairs, beam: int, resamples: int = 200) -> dict[str, Any]:
+    """How much of a test is translated right: the share that is exactly so, and BLEU (Papineni et al. 2002).
+
+    ``bleu_interval`` holds 95 % of the scores on sentences drawn anew, with replacement (Koehn 2004, §3).
+    """
     from sacrebleu import corpus_bleu  # an extra: the book's readers need it for this alone
 
     written = translator.translate([source for source, _ in pairs], beam)
     wanted = [target for _, target in pairs]
     exact = sum(one == other for one, other in zip(written, wanted, strict=True)) / len(wanted)
-    return {"exact": round(exact, 4), "bleu": round(corpus_bleu(written, [wanted]).score, 2), "sentences": len(wanted)}
+
+    def bleu(rows: Sequence[int]) -> float:
+        return corpus_bleu([written[row] for row in rows], [[wanted[row] for row in rows]]).score
+
+    drawn = np.random.default_rng(0).integers(len(pairs), size=(resamples, len(pairs))).tolist()
+    interval = np.quantile([bleu(rows) for rows in drawn], [0.025, 0.975]).round(2).tolist()
+    score = round(bleu(range(len(pairs))), 2)
+    return {"exact": round(exact, 4), "bleu": score, "bleu_interval": interval, "sentences": len(pairs)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("pairs", choices=list(RECIPES))
+    parser.add_argument("recipe", choices=list(RECIPES))
     parser.add_argument("--folder", type=Path, default=Path("build/translator"), help="where everything is kept")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--rate", type=float, help="the highest learning rate")
@@ -218,15 +252,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
-    training = RECIPES[chosen.pairs].training
+    training = RECIPES[chosen.recipe].training
     training = replace(
         training, steps=chosen.steps or training.steps, learning_rate=chosen.rate or training.learning_rate
     )
     try:
-        translator, about = run(chosen.pairs, chosen.folder, chosen.seed, training)
+        translator, about = run(chosen.recipe, chosen.folder, chosen.seed, training)
     except ValueError as error:  # what is in the folder is of another training
         parser.error(str(error))
-    translator.save(chosen.folder, chosen.pairs, about)
+    translator.save(chosen.folder, chosen.recipe, about)
     print(json.dumps(about, indent=1))
 
 
