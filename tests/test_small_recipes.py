@@ -151,7 +151,7 @@ def test_numbers_are_learned_from_few_steps_and_written_exactly() -> None:
     assert words == ["two", "thousand", "and", "forty", "one"]
     assert [ablations.VOCABULARY[i] for i in target[1].tolist()] == ["<start>", "7", "<end>", "<pad>", "<pad>", "<pad>"]
     rows = ablations.run("whole", 3e-3, 0, "test", steps=60)
-    assert rows[-1]["loss"] < 2.0  # ten digits and an end: 2.4
+    assert rows[-1]["loss"] < 2.2  # ten digits and an end alone: 2.4
     assert 0 <= rows[-1]["exact"] <= 1
 
     class Copies:

@@ -165,8 +165,9 @@ def run(part: str, rate: float, seed: int, held_out: str, steps: int = STEPS) ->
         loss = label_smoothing_loss(model(held_source, held_target[:, :-1]), held_target[:, 1:], 0.0, ignore_index=0)
         return {"loss": loss.item(), "exact": exact(model, held_source, held_target)}
 
-    config = TrainingConfig(steps, rate, warmup_steps=PARTS[part].warmup, evaluate_every=EVERY, seed=seed)
-    return train(model, loss_of_step, config, evaluate, show=False).rows
+    config = TrainingConfig(steps, rate, warmup_steps=PARTS[part].warmup, evaluate_every=min(EVERY, steps), seed=seed)
+    rows = train(model, loss_of_step, config, evaluate, show=False).rows
+    return [{"step": row["step"], "loss": row["held_out_loss"], "exact": row["held_out_exact"]} for row in rows]
 
 
 def main() -> None:
