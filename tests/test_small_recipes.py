@@ -1,6 +1,7 @@
 """The recipes of the small models: that they learn, and that what is kept is what was trained."""
 
 import csv
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from autograder.reference.recipes import ablations, recall, translator, vectors, vision, xor_cue
+from autograder.reference.recipes.run_log import RunLog
 from autograder.reference.recipes.translator import Examples, Translator, load_pairs
 from autograder.reference.training import evaluating
 
@@ -208,3 +210,18 @@ def test_the_rival_with_lstms_is_as_large_and_is_kept(tmp_path: Path) -> None:
     weights = dict(rivals[1].model.state_dict())
     assert all(torch.allclose(value, weights[name], atol=1e-3) for name, value in kept.model.state_dict().items())
     assert kept.translate([pairs[0][0]], 2)[0] is not None
+
+
+def test_a_training_that_is_in_the_log_need_not_be_run_again(tmp_path: Path) -> None:
+    columns = ("part", "rate", "step", "loss")
+    log = RunLog(tmp_path / "new" / "log.csv", columns, key_size=2)
+    assert log.rows_of("whole", 0.01) == []
+    rows = log.add(("whole", 0.01), [(100, 0.5), (200, 0.25)])
+    assert [row["loss"] for row in rows] == ["0.5", "0.25"]
+    log.add(("one head", 0.01), [(100, 0.75)])
+    again = RunLog(tmp_path / "new" / "log.csv", columns, key_size=2)
+    assert again.rows_of("whole", 0.01) == log.rows_of("whole", 0.01) == rows
+    assert again.rows_of("whole", 0.02) == []
+    shipped = RunLog(Path(recall.__file__).with_suffix(".csv"), recall.COLUMNS, key_size=5)
+    for name, seed in itertools.product(recall.MODELS, recall.SEEDS):
+        assert sum(len(shipped.rows_of(name, seed, rate, recall.STEPS, "test")) for rate in recall.RATES) == 1

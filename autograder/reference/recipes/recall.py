@@ -8,11 +8,9 @@ file is what the book draws. About ten minutes on one thread.
 """
 
 import argparse
-import csv
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +19,7 @@ from tqdm.auto import tqdm
 
 from autograder.data.generated import recall
 from autograder.data.generated.recall import Recall
+from autograder.reference.recipes.run_log import RunLog
 from autograder.reference.training import TrainingConfig, evaluating, step_seed, train
 from autograder.reference.transformer_layer import EncoderLayer
 
@@ -105,31 +104,18 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
-    chosen.folder.mkdir(parents=True, exist_ok=True)
-    log = chosen.folder / "recall.csv"
-    rows: list[dict[str, str]] = []
-    if log.exists():
-        with log.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+    log = RunLog(chosen.folder / "recall.csv", COLUMNS, key_size=5)
 
     def measured(name: str, rate: float, seed: int, part: str) -> float:
-        key = [name, str(seed), str(rate), str(STEPS), part]
-        for known in rows:
-            if [known[column] for column in COLUMNS[:5]] == key:
-                return float(known["accuracy"])
-        began = time.perf_counter()
-        accuracy = round(run(name, rate, seed, STEPS), 4)
-        size = sum(parameter.numel() for parameter in made(name).parameters())
-        values: list[Any] = [*key, accuracy, round(time.perf_counter() - began, 1), size]
-        new = not log.exists()
-        with log.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            if new:
-                writer.writerow(COLUMNS)
-            writer.writerow(values)
-        rows.append(dict(zip(COLUMNS, map(str, values), strict=True)))
-        bar.update()
-        return accuracy
+        key = (name, seed, rate, STEPS, part)
+        rows = log.rows_of(*key)
+        if not rows:
+            began = time.perf_counter()
+            accuracy = round(run(name, rate, seed, STEPS), 4)
+            size = sum(parameter.numel() for parameter in made(name).parameters())
+            rows = log.add(key, [(accuracy, round(time.perf_counter() - began, 1), size)])
+            bar.update()
+        return float(rows[-1]["accuracy"])
 
     with tqdm(total=len(MODELS) * (len(RATES) + len(SEEDS)), unit="training", dynamic_ncols=True) as bar:
         for name in MODELS:
