@@ -6,7 +6,7 @@ the largest difference and where it is.
 
 import math
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,12 +72,17 @@ def difference(got: Any, expected: Any, naming: Naming = Naming(), allowed: floa
         allowed: absolute tolerance for all numbers; by default it is derived for each tensor.
     """
     found = _differences(got, expected, "the result", naming, 0, allowed)
-    return min(found, key=lambda d: _ORDER.index(d.kind)) if found else None
+    return min(found, key=lambda d: _ORDER.index(d.kind), default=None)
+
+
+def is_equal(got: Any, expected: Any, naming: Naming = Naming(), allowed: float | None = None) -> bool:
+    """Whether :func:`difference` finds nothing; it stops at the first thing that it finds."""
+    return next(iter(_differences(got, expected, "the result", naming, 0, allowed)), None) is None
 
 
 def _differences(
     got: Any, expected: Any, subject: str, naming: Naming, part: int, allowed: float | None
-) -> list[Difference]:
+) -> Iterable[Difference]:
     if isinstance(expected, Tensor):
         axes = naming.axes[part].split() if part < len(naming.axes) else []
         return _tensor_differences(got, expected, subject, axes, allowed)
@@ -154,42 +159,40 @@ def _counted(number: int, thing: str) -> str:
 
 def _sequence_differences(
     got: Any, expected: Sequence[Any], subject: str, naming: Naming, allowed: float | None
-) -> list[Difference]:
+) -> Iterator[Difference]:
     names = naming.parts if len(naming.parts) == len(expected) else ()
     wanted = f"{len(expected)} things, ({', '.join(names)})" if names else f"a {type(expected).__name__}"
     if not isinstance(got, (list, tuple)):
-        return [Difference("type", f"{_cap(subject)} is {_what(got)}; it must be {wanted}.{_return_missing(got)}")]
+        yield Difference("type", f"{_cap(subject)} is {_what(got)}; it must be {wanted}.{_return_missing(got)}")
+        return
     if len(got) != len(expected):
         detail = f"got {_short(got)}, expected {_short(expected)}"
+        counted = f"{_cap(subject)} has {_counted(len(got), 'element')}"
         if names:
-            return [Difference("type", f"{_cap(subject)} has {_counted(len(got), 'element')}; it must be {wanted}.")]
-        return [
-            Difference(
-                "shape", f"{_cap(subject)} has {_counted(len(got), 'element')}; {len(expected)} would be right.", detail
-            )
-        ]
-    found = []
+            yield Difference("type", f"{counted}; it must be {wanted}.")
+        else:
+            yield Difference("shape", f"{counted}; {len(expected)} would be right.", detail)
+        return
     for i, (mine, theirs) in enumerate(zip(got, expected, strict=True)):
         name = f"`{names[i]}`" if names else f"element {i} of {subject}"
-        found += _differences(mine, theirs, name, naming if names else Naming(), i, allowed)
-    return found
+        yield from _differences(mine, theirs, name, naming if names else Naming(), i, allowed)
 
 
-def _dictionary_differences(got: Any, expected: dict, subject: str, allowed: float | None) -> list[Difference]:
+def _dictionary_differences(got: Any, expected: dict, subject: str, allowed: float | None) -> Iterator[Difference]:
     if not isinstance(got, dict):
-        return [Difference("type", f"{_cap(subject)} is {_what(got)}; it must be a dictionary.{_return_missing(got)}")]
+        yield Difference("type", f"{_cap(subject)} is {_what(got)}; it must be a dictionary.{_return_missing(got)}")
+        return
     missing = [key for key in expected if key not in got]
     extra = [key for key in got if key not in expected]
     if missing or extra:
         message = f"{_cap(subject)} has {_counted(len(missing), 'key')} too few and {len(extra)} too many"
         shown = f" ({_short(extra[0])} should not be there)" if extra else ""
         detail = f"missing: {_short(missing[:5])}; too many: {_short(extra[:5])}"
-        return [Difference("value", f"{message}{shown}.", detail)]
-    found = []
+        yield Difference("value", f"{message}{shown}.", detail)
+        return
     for key, value in expected.items():
         subject = f"the {key}" if str(key).startswith("gradient of ") else f"the entry {key!r}"
-        found += _differences(got[key], value, subject, Naming(), 0, allowed)
-    return found
+        yield from _differences(got[key], value, subject, Naming(), 0, allowed)
 
 
 def _plain_differences(got: Any, expected: Any, subject: str) -> list[Difference]:

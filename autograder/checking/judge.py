@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from autograder.checking.client.wire import Handle
-from autograder.checking.compare import Difference, difference
+from autograder.checking.compare import Difference, difference, is_equal
 from autograder.checking.given import HOME_SEED, Given
 from autograder.checking.recorded import Replayed, needs_solution, replayed
 from autograder.checking.student import Failure, LocalTransport, Student, Transport
@@ -166,7 +166,7 @@ def same_outcome(mine: Outcome, theirs: Outcome) -> bool:
         return False
     if mine.case.measure is not None:
         return False
-    return difference(mine.case.got.value, theirs.case.got.value, mine.case.naming, mine.case.tolerance) is None
+    return is_equal(mine.case.got.value, theirs.case.got.value, mine.case.naming, mine.case.tolerance)
 
 
 def _what_failed(failure: Failure) -> tuple[str, str, str]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -791,40 +792,60 @@ label_smoothing.hints(
     "Print q for one position with V = 4 and ε = 0.4 and add its numbers up. A probability sums to 1.",
     "`scatter_` writes over what stood there: the true token had its share ε / V of the smoothing, and has lost it.",
 )
-
-
-@label_smoothing.misconception(
+label_smoothing.misconception_patch(
+    "not_one",
     "The target's probabilities sum to 1 − ε / V: the true token has 1 − ε, and its share of what is spread over all "
-    "tokens has been written over."
+    "tokens has been written over.",
+    ("1 - epsilon + epsilon / V)", "1 - epsilon)"),
 )
-def not_one(logits, targets, epsilon, ignore_index):
-    counted = targets != ignore_index
-    log_p = logits[counted].log_softmax(dim=-1)
-    q = torch.full_like(log_p, epsilon / log_p.shape[-1])
-    q.scatter_(1, targets[counted][:, None], 1 - epsilon)
-    return -(q * log_p).sum() / max(len(log_p), 1)
-
-
-@label_smoothing.misconception(
-    "ε is spread over the V − 1 other tokens; here it is spread over all V, the true one among them."
+label_smoothing.misconception_patch(
+    "spread_over_the_others",
+    "ε is spread over the V − 1 other tokens; here it is spread over all V, the true one among them.",
+    ("torch.full_like(log_p, epsilon / V)", "torch.full_like(log_p, epsilon / (V - 1))"),
+    ("1 - epsilon + epsilon / V)", "1 - epsilon)"),
 )
-def spread_over_the_others(logits, targets, epsilon, ignore_index):
-    counted = targets != ignore_index
-    log_p = logits[counted].log_softmax(dim=-1)
-    q = torch.full_like(log_p, epsilon / (log_p.shape[-1] - 1))
-    q.scatter_(1, targets[counted][:, None], 1 - epsilon)
-    return -(q * log_p).sum() / max(len(log_p), 1)
-
-
-@label_smoothing.misconception(
-    "The true token has the whole probability and ε is spread on top of that, so that the target sums to 1 + ε."
+label_smoothing.misconception_patch(
+    "on_top",
+    "The true token has the whole probability and ε is spread on top of that, so that the target sums to 1 + ε.",
+    (
+        "q.scatter_(1, targets[counted][:, None], 1 - epsilon + epsilon / V)",
+        "q.scatter_add_(1, targets[counted][:, None], torch.ones(len(log_p), 1))",
+    ),
 )
-def on_top(logits, targets, epsilon, ignore_index):
-    counted = targets != ignore_index
-    log_p = logits[counted].log_softmax(dim=-1)
-    q = torch.full_like(log_p, epsilon / log_p.shape[-1])
-    q.scatter_add_(1, targets[counted][:, None], torch.ones(len(log_p), 1))
-    return -(q * log_p).sum() / max(len(log_p), 1)
+label_smoothing.misconception_patch(
+    "divided_by_all",
+    "The sum leaves the padding out, but it is divided by the number of all positions: divide by those that count.",
+    ("max(len(log_p), 1)", "targets.numel()"),
+)
+label_smoothing.misconception_patch(
+    "summed",
+    "The losses are summed; the mean over the positions that count is asked for.",
+    (" / max(len(log_p), 1)", ""),
+)
+label_smoothing.misconception_patch(
+    "shares_exchanged",
+    "ε and 1 − ε have changed places: the true token has the share ε, and the rest is spread.",
+    ("torch.full_like(log_p, epsilon / V)", "torch.full_like(log_p, (1 - epsilon) / V)"),
+    (
+        "q.scatter_(1, targets[counted][:, None], 1 - epsilon + epsilon / V)",
+        "q.scatter_add_(1, targets[counted][:, None], torch.full((len(log_p), 1), epsilon))",
+    ),
+)
+label_smoothing.misconception_patch(
+    "sign_lost",
+    "The sign is lost: the loss is minus the sum of q · ln p, a number of 0 or more.",
+    ("return -(q", "return (q"),
+)
+label_smoothing.misconception_patch(
+    "nothing_is_not_a_number",
+    "Where nothing counts the mean is 0 divided by 0, which is not a number: the loss is then 0.",
+    ("-(q * log_p).sum() / max(len(log_p), 1)", "-(q * log_p).sum(dim=-1).mean()"),
+)
+label_smoothing.misconception_patch(
+    "logits_as_they_are",
+    "The logits are used as if they were log-probabilities: take their log_softmax over the tokens first.",
+    (".log_softmax(dim=-1)", ""),
+)
 
 
 @label_smoothing.misconception("The padding is counted: its positions are part of the sum, and of the number.")
@@ -836,74 +857,12 @@ def padding_counted(logits, targets, epsilon, ignore_index):
     return -(q * log_p).sum() / len(log_p)
 
 
-@label_smoothing.misconception(
-    "The sum leaves the padding out, but it is divided by the number of all positions: divide by those that count."
-)
-def divided_by_all(logits, targets, epsilon, ignore_index):
-    counted = targets != ignore_index
-    log_p = logits[counted].log_softmax(dim=-1)
-    q = torch.full_like(log_p, epsilon / log_p.shape[-1])
-    q.scatter_(1, targets[counted][:, None], 1 - epsilon + epsilon / log_p.shape[-1])
-    return -(q * log_p).sum() / targets.numel()
-
-
-@label_smoothing.misconception("The losses are summed; the mean over the positions that count is asked for.")
-def summed(logits, targets, epsilon, ignore_index):
-    counted = targets != ignore_index
-    log_p = logits[counted].log_softmax(dim=-1)
-    q = torch.full_like(log_p, epsilon / log_p.shape[-1])
-    q.scatter_(1, targets[counted][:, None], 1 - epsilon + epsilon / log_p.shape[-1])
-    return -(q * log_p).sum()
-
-
 @label_smoothing.misconception("This is the plain cross-entropy: ε makes no difference.")
 def not_smoothed(logits, targets, epsilon, ignore_index):
     counted = targets != ignore_index
     if not counted.any():
         return logits.sum() * 0
     return F.cross_entropy(logits[counted], targets[counted])
-
-
-@label_smoothing.misconception(
-    "ε and 1 − ε have changed places: the true token has the share ε, and the rest is spread."
-)
-def shares_exchanged(logits, targets, epsilon, ignore_index):
-    counted = targets != ignore_index
-    log_p = logits[counted].log_softmax(dim=-1)
-    q = torch.full_like(log_p, (1 - epsilon) / log_p.shape[-1])
-    q.scatter_add_(1, targets[counted][:, None], torch.full((len(log_p), 1), epsilon))
-    return -(q * log_p).sum() / max(len(log_p), 1)
-
-
-@label_smoothing.misconception("The sign is lost: the loss is minus the sum of q · ln p, a number of 0 or more.")
-def sign_lost(logits, targets, epsilon, ignore_index):
-    counted = targets != ignore_index
-    log_p = logits[counted].log_softmax(dim=-1)
-    q = torch.full_like(log_p, epsilon / log_p.shape[-1])
-    q.scatter_(1, targets[counted][:, None], 1 - epsilon + epsilon / log_p.shape[-1])
-    return (q * log_p).sum() / max(len(log_p), 1)
-
-
-@label_smoothing.misconception(
-    "Where nothing counts the mean is 0 divided by 0, which is not a number: the loss is then 0."
-)
-def nothing_is_not_a_number(logits, targets, epsilon, ignore_index):
-    counted = targets != ignore_index
-    log_p = logits[counted].log_softmax(dim=-1)
-    q = torch.full_like(log_p, epsilon / log_p.shape[-1])
-    q.scatter_(1, targets[counted][:, None], 1 - epsilon + epsilon / log_p.shape[-1])
-    return -(q * log_p).sum(dim=-1).mean()
-
-
-@label_smoothing.misconception(
-    "The logits are used as if they were log-probabilities: take their log_softmax over the tokens first."
-)
-def logits_as_they_are(logits, targets, epsilon, ignore_index):
-    counted = targets != ignore_index
-    log_p = logits[counted]
-    q = torch.full_like(log_p, epsilon / log_p.shape[-1])
-    q.scatter_(1, targets[counted][:, None], 1 - epsilon + epsilon / log_p.shape[-1])
-    return -(q * log_p).sum() / max(len(log_p), 1)
 
 
 @label_smoothing.alternative
@@ -1241,8 +1200,10 @@ def ranked_by_sum(
     return max(kept, key=lambda h: h[1] / ((4 + len(h[0])) / 6) ** length_penalty)[0][1:]
 
 
-def telling_model(given: Given, V: int, **options: Any) -> tuple[torch.Tensor, torch.Tensor, tuple[list[int], float]]:
+@lru_cache(maxsize=64)
+def telling_model(seed: int, V: int, **options: Any) -> tuple[torch.Tensor, torch.Tensor, tuple[list[int], float]]:
     """A language model whose best sentence cannot be found by accident, and that sentence with its score."""
+    given = Given(seed.to_bytes(8, "big"), "telling_model")
     T, end, penalty = options["max_length"], options["end_id"], options["length_penalty"]
     others = [{**options, "beam": 1}, {**options, "length_penalty": 0.0 if penalty else 1.5}]
     while True:
@@ -1274,7 +1235,7 @@ def beam_search(student: Student, given: Given) -> Iterator[Case]:
         ("a beam that is wider than the vocabulary", 4, 9, 5, 0.6, 0, 1, 1),
     ):
         options = {"beam": beam, "length_penalty": penalty, "start_id": start, "end_id": end, "max_length": longest}
-        after, at, right = telling_model(given, V, **options)
+        after, at, right = telling_model(given.seed(), V, **options)
         step = student.fixture("PublicStep", after, at)
         answer = student.beam_search(step, start, end, beam, longest, penalty)
         yield case(name, answer, right, weight=weight, parts=("the tokens", "the score"), tolerance=1e-4)
