@@ -14,7 +14,7 @@ from conftest import ASSIGNMENT, ROOT
 from autograder.course import Course
 from autograder.grading.bench import Comparison, Judged, Spread, class_of
 from autograder.grading.demo import sample_class
-from autograder.grading.memory import MIB, History
+from autograder.grading.memory import MIB, History, Size
 from autograder.grading.scale import Model, Run, planned
 from autograder.grading.timing import BenchError, one_thread_each, timed
 
@@ -93,8 +93,8 @@ def test_the_model_is_found_again_and_says_how_many_workers_an_hour_takes() -> N
 
 
 def test_memory_grows_from_the_first_tenth_to_the_last() -> None:
-    assert History.of([[(100 + i) * MIB] for i in range(100)]).growth == 80
-    assert History.of([[MIB]] * 5).growth is None
+    assert History.of([[Size(999 * MIB, (100 + i) * MIB)] for i in range(100)]).growth == 80
+    assert History.of([[Size(MIB, MIB)]] * 5).growth is None
 
 
 def test_large_classes_are_graded_with_the_most_workers_alone() -> None:

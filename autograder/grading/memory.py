@@ -4,9 +4,11 @@ Memory is counted as the kernel's proportional set size: what several processes 
 """
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import psutil
 
@@ -18,9 +20,26 @@ MIB = 1 << 20
 PRELOADED = "autograder.checking.client.preload"
 
 
+class Size(NamedTuple):
+    """Bytes of one process or several.
+
+    Attributes:
+        everything: the proportional set size.
+        written: what of it the processes have written themselves. The rest, files such as torch's, is the smaller the
+            more other programs of this machine have them open, so that it tells nothing about growth.
+    """
+
+    everything: int = 0
+    written: int = 0
+
+    def plus(self, others: Iterable["Size"]) -> "Size":
+        """All of them together."""
+        return Size(*(sum(column) for column in zip(self, *others, strict=True)))
+
+
 @dataclass(frozen=True)
 class Sample:
-    """Bytes at one moment.
+    """Sizes at one moment.
 
     Attributes:
         grader: the process that collects and enters.
@@ -28,13 +47,13 @@ class Sample:
         sandboxes: the preloaded process of each worker and the notebook that it runs, by the worker's process id.
     """
 
-    grader: int
-    workers: dict[int, int]
-    sandboxes: dict[int, int]
+    grader: Size
+    workers: dict[int, Size]
+    sandboxes: dict[int, Size]
 
-    def together(self) -> list[int]:
+    def together(self) -> list[Size]:
         """Each worker with its sandbox."""
-        return [self.workers[i] + self.sandboxes[i] for i in self.workers]
+        return [self.workers[i].plus([self.sandboxes[i]]) for i in self.workers]
 
 
 class Sampler:
@@ -66,16 +85,15 @@ class Sampler:
         self.grader_seconds = _seconds(grader, with_ended=False)
         now = sum(_seconds(process) for process in [grader, *family])
         self.all_seconds = max(self.all_seconds, now)  # when workers have gone, so has what they took
-        workers, sandboxes = dict[int, int](), dict[int, int]()
+        workers, sandboxes = dict[int, Size](), dict[int, Size]()
         for worker in _workers(family):
             inside = _inside(worker)
-            workers[worker.pid] = _bytes(worker)
-            sandboxes[worker.pid] = sum(_bytes(process) for process in inside)
+            workers[worker.pid] = _size(worker)
+            sandboxes[worker.pid] = Size().plus(map(_size, inside))
             family = [process for process in family if process != worker and process not in inside]
-        rest = sum(_bytes(process) for process in family)
-        self.samples.append(
-            Sample(_bytes(grader), {i: size + rest // len(workers) for i, size in workers.items()}, sandboxes)
-        )
+        rest = Size().plus(map(_size, family))
+        part = Size(*(size // max(1, len(workers)) for size in rest))
+        self.samples.append(Sample(_size(grader), {i: size.plus([part]) for i, size in workers.items()}, sandboxes))
 
     def workers(self) -> "History":
         """Every worker with its sandbox."""
@@ -93,8 +111,8 @@ class History:
     Attributes:
         median: of all samples.
         max: the largest sample.
-        growth: from the second tenth of the run to its last, median to median; None with fewer than 20 samples. In
-            the first tenth a worker gets to know each task's mistakes, which it keeps.
+        growth: of what was written, from the second tenth of the run to its last, median to median; None with fewer
+            than 20 samples. In the first tenth a worker gets to know each task's mistakes, which it keeps.
     """
 
     median: float
@@ -102,13 +120,14 @@ class History:
     growth: float | None
 
     @staticmethod
-    def of(samples: list[list[int]]) -> "History":
-        everything = [size / MIB for sample in samples for size in sample]
+    def of(samples: list[list[Size]]) -> "History":
+        everything = [size.everything / MIB for sample in samples for size in sample]
         tenth = len(samples) // 10
         growth = None
         if tenth >= 2:
             early, last = (
-                [s / MIB for sample in part for s in sample] for part in (samples[tenth : 2 * tenth], samples[-tenth:])
+                [size.written / MIB for sample in part for size in sample]
+                for part in (samples[tenth : 2 * tenth], samples[-tenth:])
             )
             growth = round(median(last) - median(early), 1)
         return History(round(median(everything or [0]), 1), round(max(everything, default=0), 1), growth)
@@ -145,10 +164,11 @@ def _seconds(process: psutil.Process, with_ended: bool = True) -> float:
     return float(spent.user + spent.system + ended)
 
 
-def _bytes(process: psutil.Process) -> int:
+def _size(process: psutil.Process) -> Size:
     """The proportional set size of a process (proc_pid_smaps(5)); 0 if it is gone or may not be looked at."""
     try:
         lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
     except OSError:
-        return 0
-    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:")), 0)
+        return Size()
+    kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines[1:])}
+    return Size(kib.get("Pss", 0) << 10, (kib.get("Pss_Anon", 0) + kib.get("Pss_Shmem", 0)) << 10)
