@@ -120,6 +120,23 @@ def test_a_misconception_is_named_only_where_it_is_what_the_student_did() -> Non
     assert all(c.misconception is None for c in verdict.cases)
 
 
+def test_a_mistake_that_is_alike_by_accident_is_not_named() -> None:
+    @task("adding_up", asks="add_up")
+    def adding_up(student: Student, given: Given) -> Iterator[Case]:
+        for first in (1.0, 3.0, 5.0):
+            x = torch.tensor([first, first + 1])
+            yield case(f"from {first:g}", student.add_up(x), x.sum())
+
+    @adding_up.misconception("The largest is taken.")
+    def largest(x):  # type: ignore[no-untyped-def]
+        return x.max()
+
+    for answer, named in ((lambda x: x.max(), True), (lambda x: torch.tensor(2.0), False)):
+        verdict = verdict_on(answer, adding_up, "add_up")
+        assert verdict.score == 0
+        assert ("The largest is taken." in verdict.message) == named
+
+
 def test_two_different_mistakes_are_both_named() -> None:
     verdict = verdict_on(lambda x: x * x if x.ndim == 2 else x + 2)
     assert [c.misconception for c in verdict.cases] == ["squares", "adds_two"]

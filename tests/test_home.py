@@ -11,7 +11,7 @@ import pytest
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 
-from autograder.course import Course
+from autograder.course import Course, graded_cells
 
 ROOT = Path(__file__).resolve().parent.parent
 COURSE = Course.at(ROOT)
@@ -111,6 +111,23 @@ def test_what_is_wrong_in_what_an_answer_builds_on_is_said_first(kernel: Kernel)
         kernel.run(answer)
 
 
+def test_what_is_still_to_be_written_is_called_by_its_name(kernel: Kernel) -> None:
+    kernel.run("def split_heads(x, num_heads):\n    raise NotImplementedError()")
+    kernel.run("def merge_heads(x):\n    return split_heads(x, 1)")
+    told = card(kernel.run("check('merge_heads')"))["text/plain"]
+    assert "`merge_heads` calls `split_heads`, which is still to be written" in told
+    kernel.run("def merge_heads(x):\n    return x.transpose(1, 2).flatten(2)")
+    assert "✓" in card(kernel.run("check('merge_heads')"))["text/plain"]
+
+
+def test_what_a_notebook_has_switched_off_makes_no_right_answer_wrong(kernel: Kernel) -> None:
+    kernel.run("torch.set_grad_enabled(False)\ntorch.set_default_dtype(torch.float64)")
+    kernel.run("def merge_heads(x):\n    return x.transpose(1, 2).flatten(2)")
+    assert "✓" in card(kernel.run("check('merge_heads')"))["text/plain"]
+    kernel.run("assert torch.get_default_dtype() == torch.float64 and not torch.is_grad_enabled()")
+    kernel.run("torch.set_grad_enabled(True)\ntorch.set_default_dtype(torch.float32)")
+
+
 def test_html_in_a_students_message_is_text(kernel: Kernel) -> None:
     kernel.run("def split_heads(x, num_heads):\n    raise ValueError('<img src=x onerror=alert(1)>')")
     assert "<img" not in card(kernel.run("check('split_heads')"))["text/html"]
@@ -125,6 +142,12 @@ def test_hints_come_one_after_another(kernel: Kernel) -> None:
 
 def test_a_wrong_name_is_answered_with_the_right_ones(kernel: Kernel) -> None:
     assert "padding_mask" in card(kernel.run("check('paddingmask')"))["text/plain"]
+
+
+def test_a_question_that_a_person_grades_is_said_to_be_one(kernel: Kernel) -> None:
+    cells = graded_cells(nbformat.read(COURSE.assignment("06-attention").solution_path, 4))
+    written = next(cell.id for cell in cells if cell.manual)
+    assert "a person reads it" in card(kernel.run(f"hint({written!r})"))["text/plain"]
 
 
 def test_progress_shows_every_task_with_its_points(kernel: Kernel) -> None:

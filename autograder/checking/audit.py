@@ -18,7 +18,14 @@ import torch
 
 from autograder.checking.compare import tolerance
 from autograder.checking.given import HOME_SEED
-from autograder.checking.judge import Outcome, judge, misconception_outcomes, same_outcome, variant_outcomes
+from autograder.checking.judge import (
+    Outcome,
+    falls_short,
+    judge,
+    misconception_outcomes,
+    same_outcome,
+    variant_outcomes,
+)
 from autograder.checking.mutants import mutants
 from autograder.checking.student import LocalTransport
 from autograder.checking.tasks import Task, Variant, tasks_of
@@ -105,24 +112,17 @@ class _Audit:
         self._mutants()
         self._complete()
 
-    def _judge(
-        self, answer: str | None, seed: bytes, seconds: float | None = None, explain: bool = True
-    ) -> TaskVerdict:
-        """Judge a solution cell; one that cannot even be run leaves its names undefined, as in a notebook."""
-        try:
-            names = self.worked.namespace(self.task, answer)
-        except Exception:  # the answer of a mutant may raise anything when its cell is run
-            names = {}
+    def _judge(self, answer: str | None, seed: bytes) -> TaskVerdict:
+        """Judge a solution cell."""
         with warnings.catch_warnings(action="ignore"):
-            return judge(
-                self.task,
-                LocalTransport(names),
-                self.points,
-                seed,
-                worked=self.worked,
-                seconds=seconds,
-                explain=explain,
-            )
+            return judge(self.task, self._transport(answer), self.points, seed, worked=self.worked)
+
+    def _transport(self, answer: str | None) -> LocalTransport:
+        """To a notebook with this solution cell; one that cannot even be run leaves its names undefined."""
+        try:
+            return LocalTransport(self.worked.namespace(self.task, answer))
+        except Exception:  # the answer of a mutant may raise anything when its cell is run
+            return LocalTransport({})
 
     def _seeds(self) -> tuple[bytes, bytes]:
         return HOME_SEED, self.fresh
@@ -195,8 +195,9 @@ class _Audit:
             return
         for mutant in mutants(self.worked.answer(self.task), frozenset({self.task.asks})):
             self.record.mutants += 1
-            verdict = self._judge(mutant.source, HOME_SEED, MUTANT_SECONDS, explain=False)
-            if verdict.score == self.points:
+            with warnings.catch_warnings(action="ignore"):
+                wrong = falls_short(self.task, self._transport(mutant.source), HOME_SEED, MUTANT_SECONDS)
+            if not wrong:
                 reason = self.task.survivors.get(mutant.line, "")
                 self.record.survivors.append({"was": mutant.was, "line": mutant.line, "reason": reason})
                 if not reason:

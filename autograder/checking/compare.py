@@ -49,10 +49,12 @@ class Naming:
     Attributes:
         parts: names of the elements of a returned tuple.
         axes: for each part (or for the one tensor), names of its axes, such as ``"B T D"``.
+        subject: what it is.
     """
 
     parts: tuple[str, ...] = ()
     axes: tuple[str, ...] = ()
+    subject: str = "the result"
 
 
 def tolerance(expected: Tensor) -> float:
@@ -71,7 +73,7 @@ def difference(got: Any, expected: Any, naming: Naming = Naming(), allowed: floa
         expected: tensors, numbers, strings, None, and tuples, lists, sets and dictionaries of them.
         allowed: absolute tolerance for all numbers; by default it is derived for each tensor.
     """
-    found = _differences(got, expected, "the result", naming, 0, allowed)
+    found = _differences(got, expected, naming.subject, naming, 0, allowed)
     return min(found, key=lambda d: _ORDER.index(d.kind), default=None)
 
 
@@ -175,7 +177,14 @@ def _sequence_differences(
         return
     for i, (mine, theirs) in enumerate(zip(got, expected, strict=True)):
         name = f"`{names[i]}`" if names else f"element {i} of {subject}"
-        yield from _differences(mine, theirs, name, naming if names else Naming(), i, allowed)
+        yield from _differences(mine, theirs, name, _inside(naming, i, theirs) if names else Naming(), i, allowed)
+
+
+def _inside(naming: Naming, part: int, expected: Any) -> Naming:
+    """How to speak of an element: one that is a tuple itself and called "(h, c)" has elements h and c."""
+    if not isinstance(expected, (list, tuple)):
+        return naming
+    return Naming(tuple(name.strip() for name in naming.parts[part].strip("()").split(",")))
 
 
 def _dictionary_differences(got: Any, expected: dict, subject: str, allowed: float | None) -> Iterator[Difference]:
@@ -200,9 +209,8 @@ def _plain_differences(got: Any, expected: Any, subject: str) -> list[Difference
         wanted = "None" if expected is None else f"a {type(expected).__name__}"
         return [Difference("type", f"{_cap(subject)} is {_what(got)}; it must be {wanted}.{_return_missing(got)}")]
     if got != expected:
-        kind = "string" if isinstance(expected, str) else type(expected).__name__
         detail = f"got {_short(got)}, expected {_short(expected)}"
-        return [Difference("value", f"{_cap(subject)} is not the right {kind}.", detail)]
+        return [Difference("value", f"{_cap(subject)} is not right.", detail)]
     return []
 
 

@@ -16,7 +16,7 @@ from autograder.checking.judge import judge, worked_solution
 from autograder.checking.student import LocalTransport
 from autograder.checking.tasks import Task, tasks_in
 from autograder.checking.verdict import TaskVerdict
-from autograder.course import Assignment, Course, CourseError, graded_cells, read_notebook
+from autograder.course import Assignment, Course, CourseError, GradedCell, graded_cells, read_notebook
 
 _latest: dict[str, TaskVerdict] = {}
 _hints_given: dict[str, int] = {}
@@ -120,6 +120,9 @@ def _find(task_id: str) -> tuple[Task, str] | None:
         if task_id in tasks:
             _last_module = module_name
             return tasks[task_id], module_name
+    if any(cell.id == task_id and cell.manual for module in known for cell in _graded_cells(module)):
+        _show(Card.text(f"{task_id!r} is answered in words, and a person reads it: see the table above the answer."))
+        return None
     near = ", ".join(tasks_in(current)) if current else "the names in the check cells"
     _show(Card.text(f"There is no task called {task_id!r}. Try one of these: {near}."))
     return None
@@ -149,13 +152,18 @@ def _assignment(module_name: str) -> Assignment | None:
     return next((a for a in course.assignments.values() if a.module_name == module_name), None)
 
 
-@lru_cache(maxsize=32)
 def _points(module_name: str) -> dict[str, float]:
+    return {cell.id: cell.points for cell in _graded_cells(module_name)}
+
+
+@lru_cache(maxsize=32)
+def _graded_cells(module_name: str) -> list[GradedCell]:
+    """What the notebook of a module of tasks is graded by, if this copy of the course has it."""
     assignment = _assignment(module_name)
     if assignment is None:
-        return {}
+        return []
     path = assignment.release_path if assignment.release_path.exists() else assignment.solution_path
-    return {cell.id: cell.points for cell in graded_cells(read_notebook(path))}
+    return graded_cells(read_notebook(path))
 
 
 def _show(card: Card) -> None:

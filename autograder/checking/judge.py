@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from autograder.checking.client.wire import Handle
+from autograder.checking.client.workbench import usual_settings
 from autograder.checking.compare import Difference, difference, is_equal
 from autograder.checking.given import HOME_SEED, Given
 from autograder.checking.recorded import Replayed, needs_solution, replayed
@@ -48,7 +49,6 @@ def judge(
     worked: Worked | None = None,
     reveal: bool = False,
     seconds: float | None = None,
-    explain: bool = True,
 ) -> TaskVerdict:
     """Try a student's answer to a task.
 
@@ -60,16 +60,16 @@ def judge(
             are recognized, at home.
         reveal: show expected values (at home, never in grading).
         seconds: limit of one call, in place of the task's own.
-        explain: look for the misconception behind what is wrong.
 
     Returns:
         the verdict. A fault of ours gives ``grader-error``, never an exception and never a zero.
     """
     started = time.perf_counter()
     try:
-        cases = task.cases(Student(transport, seconds or task.seconds), Given(seed, task.id))
-        outcomes = _look(cases)
-        explained = _explain(task, outcomes, seed, worked) if explain else {}
+        with usual_settings():  # at home the notebook's are ours
+            cases = task.cases(Student(transport, seconds or task.seconds), Given(seed, task.id))
+            outcomes = _look(cases)
+            explained = _explain(task, outcomes, seed, worked)
         cases_seen = tuple(_put(o, explained.get(i), reveal) for i, o in enumerate(outcomes) if o.case.weight)
     except Exception as error:  # whatever goes wrong here is ours: the student's faults come as answers
         message = (
@@ -83,6 +83,16 @@ def judge(
     score = points if all(c.passed for c in cases_seen) else round(points * share, 2)
     status = _status(outcomes, score, points)
     return TaskVerdict(task.id, score, points, status, _headline(cases_seen), time.perf_counter() - started, cases_seen)
+
+
+def falls_short(task: Task, transport: Transport, seed: bytes, seconds: float) -> bool:
+    """Whether an answer fails in some case; the first is enough."""
+    with usual_settings():
+        try:
+            cases = task.body(Student(transport, seconds), Given(seed, task.id))
+            return any(case.weight and not _look([case])[0].passed for case in cases)
+        except Exception:  # as in judge: no verdict, so it is not right
+            return True
 
 
 def _look(cases: list[Case]) -> list[Outcome]:
@@ -144,12 +154,16 @@ def _alike(
 ) -> set[int]:
     """The failed cases in which the student's outcome is the misconception's.
 
-    Empty if the misconception fails where the student does not: then it is not what the student did.
+    Empty if the misconception fails where the student does not, or if it fails otherwise in more cases than it is
+    alike: then it is not what the student did.
     """
     theirs = misconception_outcomes(task, variant, seed, worked)
     if len(theirs) != len(outcomes) or any(not t.passed and i not in failed for i, t in enumerate(theirs)):
         return set()
-    alike = {i for i in failed if not theirs[i].passed and same_outcome(outcomes[i], theirs[i])}
+    wrong = {i for i in failed if not theirs[i].passed}
+    alike = {i for i in wrong if same_outcome(outcomes[i], theirs[i])}
+    if 2 * len(alike) < len(wrong):
+        return set()
     return alike if any(outcomes[i].case.telling for i in alike) else set()
 
 
@@ -247,6 +261,8 @@ _FAILURES: dict[str, Callable[[Failure], str]] = {
 def _say_unanswered(failure: Failure) -> str:
     if 'required "forward" function' in failure.message:  # what torch says of a module without one
         return f"`{failure.subject}` has no method `forward`. Is its name misspelt, or is it indented too little?"
+    if failure.message.isidentifier() and failure.message != failure.subject:
+        return f"`{failure.subject}` calls `{failure.message}`, which is still to be written: begin there."
     return (
         f"`{failure.subject}` still raises NotImplementedError: put your answer in the place of that line, "
         "and run the cell."

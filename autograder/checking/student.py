@@ -5,7 +5,7 @@ on the student's side, or a failure that is the student's. An answer never raise
 indexing or loading a failed answer gives a failed answer, so that each case of a task stands on its own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -78,12 +78,14 @@ class Answer:
             return self._fail("structure", f"it gave {type(self.value).__name__} where something to call was needed")
         return self.student._call(self.value, method, self.subject, args, kwargs)
 
-    def gradient(self, *args: Any, upstream: Tensor, output: int | None = None, **kwargs: Any) -> "Answer":
+    def gradient(
+        self, *args: Any, upstream: Tensor, output: int | None = None, through: Sequence[int] = ()
+    ) -> "Answer":
         """Gradients as :func:`autograder.checking.client.workbench.gradients` gives them."""
         if self.failure:
             return self
-        wanted = {"upstream": upstream, "output": output}
-        return self.student._call(self.value, None, self.subject, args, kwargs, gradient=wanted)
+        wanted = {"upstream": upstream, "output": output, "through": list(through)}
+        return self.student._call(self.value, None, self.subject, args, {}, gradient=wanted)
 
     def load(self, weights: dict[str, Tensor]) -> "Answer":
         """Fill the module that this answer is a handle to, by the parameter names that the stub gives."""
@@ -91,6 +93,14 @@ class Answer:
             return self
         loaded = self.student._ask("load", self.subject, target=self.value, weights=weights)
         return replace(self, failure=loaded.failure)
+
+    def kinds(self) -> "Answer":
+        """Whether the elements of a returned list are numbers or tensors, which a comparison takes for the same."""
+        if self.failure:
+            return self
+        if not isinstance(self.value, (list, tuple)):
+            return self._fail("structure", f"it returned a {type(self.value).__name__} where a list was needed")
+        return replace(self, value=["tensor" if isinstance(v, Tensor) else "number" for v in self.value])
 
     def __getitem__(self, key: Any) -> "Answer":
         """One element of a returned tuple, list or dictionary."""
@@ -167,10 +177,10 @@ class Name:
     def __call__(self, *args: Any, **kwargs: Any) -> Answer:
         return self.student._call(self.name, None, self.name, args, kwargs)
 
-    def gradient(self, *args: Any, upstream: Tensor, output: int | None = None, **kwargs: Any) -> Answer:
+    def gradient(self, *args: Any, upstream: Tensor, output: int | None = None, through: Sequence[int] = ()) -> Answer:
         """Gradients as :func:`autograder.checking.client.workbench.gradients` gives them."""
-        wanted = {"upstream": upstream, "output": output}
-        return self.student._call(self.name, None, self.name, args, kwargs, gradient=wanted)
+        wanted = {"upstream": upstream, "output": output, "through": list(through)}
+        return self.student._call(self.name, None, self.name, args, {}, gradient=wanted)
 
 
 def _bare(value: Any) -> Any:

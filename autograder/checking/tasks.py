@@ -70,6 +70,7 @@ def case(
     at_least: float | None = None,
     at_most: float | None = None,
     measures: str = "it",
+    subject: str = "the result",
     telling: bool = True,
 ) -> Case:
     """Compare an answer with what it should be.
@@ -84,18 +85,25 @@ def case(
         tolerance: absolute; by default derived from the expected numbers.
         measure: a number made of the answer, which must then lie between ``at_least`` and ``at_most``.
         measures: what that number is, for the sentence that says that it does not.
+        subject: what the answer is, where it is not what the student's function returned.
         telling: whether a misconception may be recognized by this case alone; not where many mistakes look alike.
     """
     if not isinstance(got, Answer):
         raise TaskError(f"case {name!r}: give the answer itself, not something made of it")
-    naming = Naming(tuple(parts), (axes,) if isinstance(axes, str) else tuple(axes))
+    naming = Naming(tuple(parts), (axes,) if isinstance(axes, str) else tuple(axes), subject)
     return Case(name, got, expected, weight, naming, tolerance, measure, at_least, at_most, measures, telling)
 
 
-def expected_gradient(function: Callable[..., Any], *args: Any, upstream: Tensor, output: int | None = None) -> Any:
+def expected_gradient(
+    function: Callable[..., Any],
+    *args: Any,
+    upstream: Tensor,
+    output: int | None = None,
+    through: Sequence[int] = (),
+) -> Any:
     """What ``answer.gradient(…)`` with the same arguments should be, by a reference."""
     copies = tuple(a.clone() if isinstance(a, Tensor) else a for a in args)
-    return gradients(function, copies, {}, upstream, output)
+    return gradients(function, copies, {}, upstream, output, through)
 
 
 def filled(module: M, weights: dict[str, Tensor]) -> M:

@@ -125,6 +125,35 @@ character_encoder.misconception_patch(
     ("F.pad(x, (0, convolution.kernel_size[0] - 1))", "F.pad(x, (convolution.kernel_size[0] - 1, 0))"),
 )
 character_encoder.misconception_patch(
+    "only_laid_on_inside",
+    "The filters are laid on only where all of their characters are inside the tensor, and the padding is read and may "
+    "win. Three things are needed: zeros in the place of the padding's vectors, width − 1 zeros behind, and −∞ for "
+    "answers that begin in the padding.",
+    (".transpose(1, 2) * inside", ".transpose(1, 2)"),
+    (
+        "answers = convolution(F.pad(x, (0, convolution.kernel_size[0] - 1)))",
+        "answers = F.pad(convolution(x), (0, convolution.kernel_size[0] - 1), value=-math.inf)",
+    ),
+    ("answers.masked_fill(~inside, -math.inf)", "answers"),
+)
+character_encoder.misconception_patch(
+    "padding_read_and_may_win",
+    "The padding's vector is read, and answers that begin in the padding take part in the maximum: make the vectors "
+    "there 0, and the answers −∞.",
+    (".transpose(1, 2) * inside", ".transpose(1, 2)"),
+    ("answers.masked_fill(~inside, -math.inf)", "answers"),
+)
+character_encoder.misconception_patch(
+    "padding_vector_changed",
+    "The vector of the padding is set to 0 in the table itself, which changes the module. Make the vectors that were "
+    "looked up 0, and leave the table as it is.",
+    (
+        "        x = self.embedding(words).transpose(1, 2) * inside",
+        "        with torch.no_grad():\n            self.embedding.weight[0] = 0\n"
+        "        x = self.embedding(words).transpose(1, 2)",
+    ),
+)
+character_encoder.misconception_patch(
     "no_tanh", "The tanh is missing.", ("torch.tanh(torch.cat(strongest, dim=-1))", "torch.cat(strongest, dim=-1)")
 )
 character_encoder.misconception_patch(
@@ -213,6 +242,18 @@ highway.misconception_patch(
     "nothing_carried_on",
     "Nothing is carried on: (1 − t) · x is missing.",
     ("t * transformed + (1 - t) * x", "t * transformed"),
+)
+highway.misconception_patch(
+    "relu_of_the_sum",
+    "The ReLU is taken of the sum, so that nothing below 0 can be carried on; it belongs to the transformed numbers "
+    "alone.",
+    ("t * transformed + (1 - t) * x", "F.relu(t * transformed + (1 - t) * x)"),
+    ("F.relu(self.transform(x))", "self.transform(x)"),
+)
+highway.misconception_patch(
+    "transformed_twice",
+    "The transformed numbers take both shares, so that x is never carried on: 1 − t belongs to x.",
+    ("t * transformed + (1 - t) * x", "t * transformed + (1 - t) * transformed"),
 )
 highway.misconception_patch(
     "residual",
@@ -349,6 +390,46 @@ def before_in_the_padding(ids, lengths):
     following = ids.roll(-1, 1).masked_fill(t + 1 >= ends, -100)
     before = ids.roll(1, 1).masked_fill((t == 0) | (t > ends), -100)
     return following, before
+
+
+@bilm_targets.misconception(
+    "At the last word of a sentence there is nothing before it to predict, says this; there is: the last but one. "
+    "`before` is missing where t = 0 alone, and in the padding."
+)
+def last_word_without_before(ids, lengths):
+    t, ends = torch.arange(ids.shape[1]), lengths[:, None]
+    following = ids.roll(-1, 1).masked_fill(t + 1 >= ends, -100)
+    before = ids.roll(1, 1).masked_fill((t == 0) | (t + 1 >= ends), -100)
+    return following, before
+
+
+@bilm_targets.misconception(
+    "`roll` goes along the sentences of the batch, dim 0; the words of a sentence lie along dim 1."
+)
+def along_the_batch(ids, lengths):
+    t, ends = torch.arange(ids.shape[1]), lengths[:, None]
+    following = ids.roll(-1, 0).masked_fill(t + 1 >= ends, -100)
+    before = ids.roll(1, 0).masked_fill((t == 0) | (t >= ends), -100)
+    return following, before
+
+
+@bilm_targets.misconception(
+    "Both are shifted the wrong way: `roll(-1)` brings the next word to each position, `roll(1)` the one before."
+)
+def shifted_the_wrong_way(ids, lengths):
+    t, ends = torch.arange(ids.shape[1]), lengths[:, None]
+    following = ids.roll(1, 1).masked_fill(t + 1 >= ends, -100)
+    before = ids.roll(-1, 1).masked_fill((t == 0) | (t >= ends), -100)
+    return following, before
+
+
+@bilm_targets.misconception(
+    "The padding of `before` is not left out: behind the end of a sentence there is nothing to predict."
+)
+def before_not_masked(ids, lengths):
+    t, ends = torch.arange(ids.shape[1]), lengths[:, None]
+    following = ids.roll(-1, 1).masked_fill(t + 1 >= ends, -100)
+    return following, ids.roll(1, 1).masked_fill((t == 0).expand_as(ids), -100)
 
 
 @bilm_targets.misconception("The label of what does not count is 0, which is a word; it is −100.")
@@ -499,6 +580,48 @@ def targets_exchanged(forward_logits, backward_logits, ids, lengths):
     return F.cross_entropy(logits, torch.cat([before, following]).flatten())
 
 
+@bilm_loss.misconception(
+    "Only one of the two mistakes is mended: the padding is no longer asked for, but at the place before it and in the "
+    "padding itself the backward logits are still asked for the words of the sentence. Use the targets of "
+    "`bilm_targets`, which leave out both."
+)
+def half_mended(forward_logits, backward_logits, ids, lengths):
+    words = ids.masked_fill(torch.arange(ids.shape[1]) >= lengths[:, None], -100)
+    forward = F.cross_entropy(forward_logits[:, :-1].flatten(0, 1), words[:, 1:].flatten())
+    backward = F.cross_entropy(backward_logits[:, 1:].flatten(0, 1), words[:, :-1].flatten())
+    return (forward + backward) / 2
+
+
+@bilm_loss.misconception(
+    "The logits are brought to another shape without moving their axes, so that positions and words are mixed: "
+    "`transpose(1, 2)`, or flatten logits and targets alike."
+)
+def axes_mixed_up(forward_logits, backward_logits, ids, lengths):
+    following, before = bilm_targets(ids, lengths)
+    B, T, V = forward_logits.shape
+    one = F.cross_entropy(forward_logits.reshape(B, V, T), following)
+    return (one + F.cross_entropy(backward_logits.reshape(B, V, T), before)) / 2
+
+
+@bilm_loss.misconception(
+    "The targets are shifted twice: those of `bilm_targets` stand already at the position that predicts them."
+)
+def shifted_twice(forward_logits, backward_logits, ids, lengths):
+    following, before = bilm_targets(ids, lengths)
+    one = F.cross_entropy(forward_logits[:, :-1].flatten(0, 1), following[:, 1:].flatten())
+    return (one + F.cross_entropy(backward_logits[:, 1:].flatten(0, 1), before[:, :-1].flatten())) / 2
+
+
+@bilm_loss.misconception(
+    "The sum is divided by the number of words; a sentence of n words has n − 1 predictions in each direction."
+)
+def divided_by_the_words(forward_logits, backward_logits, ids, lengths):
+    following, before = bilm_targets(ids, lengths)
+    logits = torch.cat([forward_logits, backward_logits]).flatten(0, 1)
+    targets = torch.cat([following, before]).flatten()
+    return F.cross_entropy(logits, targets, reduction="sum") / (2 * lengths.sum())
+
+
 @bilm_loss.misconception("There is a softmax before the cross-entropy, which takes its own: hand it the logits.")
 def softmax_twice(forward_logits, backward_logits, ids, lengths):
     following, before = bilm_targets(ids, lengths)
@@ -618,6 +741,17 @@ scalar_mix.misconception_patch(
     ("torch.softmax(self.weights, dim=0)", "torch.exp(self.weights)"),
 )
 scalar_mix.misconception_patch(
+    "layers_detached",
+    "The layers are cut off from their graph, so that no gradient reaches what made them. That is for the caller "
+    "to decide.",
+    ("share * layer", "share * layer.detach()"),
+)
+scalar_mix.misconception_patch(
+    "softmax_by_hand",
+    "The exponential of a large weight overflows, and ∞/∞ is NaN: `torch.softmax` takes the largest weight off first.",
+    ("torch.softmax(self.weights, dim=0)", "self.weights.exp() / self.weights.exp().sum()"),
+)
+scalar_mix.misconception_patch(
     "sigmoid_for_softmax",
     "Each weight has a sigmoid of its own; the shares are a softmax, so that they sum to 1.",
     ("torch.softmax(self.weights, dim=0)", "torch.sigmoid(self.weights)"),
@@ -650,7 +784,7 @@ scalar_mix.alternative_patch(
     ),
 )
 
-HANDED = ["layers without a graph"]
+HANDED = "once, with layers that have no graph"
 
 
 @task("elmo_features")
@@ -669,10 +803,21 @@ def elmo_features(student: Student, given: Given) -> Iterator[Case]:
         answer = student.elmo_features(bilm, mix, ids, lengths)
         yield case(name, answer, features(weights, shares, ids, lengths), weight=3, axes="B T D")
         if not answer.failure:
-            read = (["in evaluation mode"], training)
-            noted = ("how the language model was read", "whether it is in training mode afterwards")
+            read = ("once, in evaluation mode", training, True)
+            noted = (
+                "how the language model was read",
+                "whether it is in training mode afterwards",
+                "whether it can learn",
+            )
             yield case(f"the language model, {name}", bilm.call("report"), read, weight=2, parts=noted)
-            yield case(f"the mix, {name}", mix.call("report"), HANDED, weight=2)
+            yield case(f"the mix, {name}", mix.call("report"), HANDED, weight=2, subject="how the mix was called")
+    bilm = student.fixture("PublicBilm", weights, V, D)
+    bilm.call("eval")
+    mix, upstream = student.fixture("PublicMix", shares), given.normal(2, 6, 3)
+    answer = student.elmo_features.gradient(bilm, mix, ids, lengths, upstream=upstream, through=[1])
+    total = expected_gradient(lambda s: features(weights, s, ids, lengths), shares, upstream=upstream)
+    right = {"gradient of `weights`": total["gradient of argument 1"]}
+    yield case("gradients of the mix", answer, right, weight=2)
 
 
 def features(
@@ -715,6 +860,31 @@ elmo_features.misconception_patch(
     ),
 )
 elmo_features.misconception_patch(
+    "result_detached",
+    "The result is cut off from its graph, so that the mix cannot learn which layers it wants: return what it gives.",
+    ("return scalar_mix(layers)", "return scalar_mix(layers).detach()"),
+)
+elmo_features.misconception_patch(
+    "frozen_for_ever",
+    "The parameters of the language model are told to ask for no gradients, and stay so: whoever wants to train it "
+    "later cannot. `with torch.no_grad():` ends by itself.",
+    (
+        "    with torch.no_grad():\n        layers = bilm(ids, lengths)\n",
+        "    for parameter in bilm.parameters():\n        parameter.requires_grad_(False)\n"
+        "    layers = bilm(ids, lengths)\n",
+    ),
+)
+elmo_features.misconception_patch(
+    "mixed_by_hand",
+    "The mix is never called: the layers are averaged. It is to learn how much of each it wants.",
+    ("return scalar_mix(layers)", "return sum(layers) / len(layers)"),
+)
+elmo_features.misconception_patch(
+    "read_twice",
+    "The language model reads twice; once is enough.",
+    ("        layers = bilm(ids, lengths)\n", "        bilm(ids, lengths)\n        layers = bilm(ids, lengths)\n"),
+)
+elmo_features.misconception_patch(
     "left_in_evaluation_mode",
     "The language model is left in evaluation mode: put it back into the mode in which it was.",
     ("    bilm.train(was_training)\n", ""),
@@ -740,6 +910,14 @@ elmo_features.alternative_patch(
     (
         "    with torch.no_grad():\n        layers = bilm(ids, lengths)\n",
         "    layers = [layer.detach() for layer in bilm(ids, lengths)]\n",
+    ),
+)
+elmo_features.alternative_patch(
+    "read_by_a_copy",
+    (
+        "    was_training = bilm.training\n    bilm.eval()\n    with torch.no_grad():\n"
+        "        layers = bilm(ids, lengths)\n    bilm.train(was_training)\n",
+        "    import copy\n\n    with torch.no_grad():\n        layers = copy.deepcopy(bilm).eval()(ids, lengths)\n",
     ),
 )
 elmo_features.alternative_patch(
@@ -882,6 +1060,18 @@ def centroids_of_unit_vectors(train_vectors, train_senses, vectors):
 @sense_by_centroid.misconception("The most frequent sense is told every time; the vectors are not used.")
 def most_frequent(train_vectors, train_senses, vectors):
     return train_senses.mode().values.repeat(len(vectors))
+
+
+@sense_by_centroid.misconception(
+    "A mean is subtracted from the vectors first; the cosine is asked for between the vectors as they are. (For ELMo's "
+    "it is a good idea, and whoever calls this function has done it.)"
+)
+def centered_first(train_vectors, train_senses, vectors):
+    mean = train_vectors.mean(dim=0)
+    train_vectors, vectors = train_vectors - mean, vectors - mean
+    senses = train_senses.unique()
+    centroids = torch.stack([train_vectors[train_senses == s].mean(dim=0) for s in senses])
+    return senses[(F.normalize(vectors, dim=1) @ F.normalize(centroids, dim=1).T).argmax(dim=1)]
 
 
 @sense_by_centroid.alternative

@@ -214,6 +214,42 @@ lstm_cell.misconception_patch(
     ("torch.sigmoid(o) * torch.tanh(c)", "o * torch.tanh(c)"),
 )
 lstm_cell.misconception_patch(
+    "gate_order_ungated",
+    "The order of the slices is not torch's: i, f, g, o. Here forget gate and candidate have changed places.",
+    ("i, f, g, o =", "i, g, f, o ="),
+)
+lstm_cell.misconception_patch(
+    "forget_gate_first",
+    "The order of the slices is not torch's: i, f, g, o. Here it is that of the formulas, f, i, o, g.",
+    ("i, f, g, o =", "f, i, o, g ="),
+)
+lstm_cell.misconception_patch(
+    "interleaved",
+    "The 4H numbers are cut into H groups of four; they are four groups of H: the first H are for i, the next H for f.",
+    (".chunk(4, dim=-1)", ".reshape(len(x), self.hidden_size, 4).unbind(dim=-1)"),
+)
+lstm_cell.misconception_patch(
+    "memory_for_state",
+    "The pair is taken apart in the wrong order: the state is `(h, c)`, first h, then c.",
+    ("h, c = state", "c, h = state"),
+)
+lstm_cell.misconception_patch(
+    "old_memory_returned",
+    "The memory that is returned is the one before the step; the new one is asked for.",
+    ("h, c = state\n", "h, c = state\n        old = c\n"),
+    ("return h, c", "return h, old"),
+)
+lstm_cell.misconception_patch(
+    "sigmoid_of_all_four",
+    "The sigmoid is taken of all four, the candidate among them, before its tanh: only the gates have a sigmoid.",
+    ("torch.tanh(g)", "torch.tanh(torch.sigmoid(g))"),
+)
+lstm_cell.misconception_patch(
+    "forget_gate_without_sigmoid",
+    "The forget gate has no sigmoid around it, so it is no share between 0 and 1.",
+    ("torch.sigmoid(f) * c", "f * c"),
+)
+lstm_cell.misconception_patch(
     "memory_first",
     "The two have changed places in the pair that is returned: first h, then c.",
     ("return h, c", "return c, h"),
@@ -276,6 +312,16 @@ def run_lstm(student: Student, given: Given) -> Iterator[Case]:
     yield case(
         "one word", student.run_lstm(theirs, x, lengths), reference.run(ours, x, lengths), parts=parts, axes=axes
     )
+    x, lengths = 3 * given.normal(3, 6, 3), torch.tensor([2, 4, 1])
+    right = reference.run(ours, x, lengths)
+    yield case("a tensor wider than all", student.run_lstm(theirs, x, lengths), right, parts=parts, axes=axes)
+    x, lengths, upstream = given.normal(3, 5, 3), torch.tensor([5, 2, 4]), given.normal(3, 5, 4)
+    yield case(
+        "gradients",
+        student.run_lstm.gradient(theirs, x, lengths, upstream=upstream, output=0),
+        expected_gradient(reference.run, ours, x, lengths, upstream=upstream, output=0),
+        weight=2,
+    )
 
 
 run_lstm.equivalent(
@@ -309,6 +355,64 @@ def through_the_padding(cell, x, lengths):
     for t in range(x.shape[1]):
         h, c = cell(x[:, t], (h, c))
         outputs.append(h * (t < lengths)[:, None])
+    return torch.stack(outputs, dim=1), (h, c)
+
+
+@run_lstm.misconception(
+    "The inputs of the padding are set to 0, and the state still moves: also from an input of 0 the cell makes another "
+    "state. Keep h and c as they were."
+)
+def zeros_are_read(cell, x, lengths):
+    h = c = x.new_zeros(len(x), cell.hidden_size)
+    outputs = []
+    for t in range(x.shape[1]):
+        inside = (t < lengths)[:, None]
+        h, c = cell(x[:, t] * inside, (h, c))
+        outputs.append(h * inside)
+    return torch.stack(outputs, dim=1), (h, c)
+
+
+@run_lstm.misconception(
+    "The last column of the outputs is returned for h, which is 0 in a sentence that is shorter than the tensor: h is "
+    "the state after each sentence's own last word."
+)
+def last_column(cell, x, lengths):
+    h = c = x.new_zeros(len(x), cell.hidden_size)
+    outputs = []
+    for t in range(x.shape[1]):
+        inside = (t < lengths)[:, None]
+        new_h, new_c = cell(x[:, t], (h, c))
+        h, c = torch.where(inside, new_h, h), torch.where(inside, new_c, c)
+        outputs.append(new_h * inside)
+    return torch.stack(outputs, dim=1), (outputs[-1], c)
+
+
+@run_lstm.misconception(
+    "The outputs are as long as the longest sentence; they are as long as the tensor, T, with 0 in what is padding "
+    "for all."
+)
+def as_long_as_the_longest(cell, x, lengths):
+    h = c = x.new_zeros(len(x), cell.hidden_size)
+    outputs = []
+    for t in range(int(lengths.max())):
+        inside = (t < lengths)[:, None]
+        new_h, new_c = cell(x[:, t], (h, c))
+        h, c = torch.where(inside, new_h, h), torch.where(inside, new_c, c)
+        outputs.append(new_h * inside)
+    return torch.stack(outputs, dim=1), (h, c)
+
+
+@run_lstm.misconception(
+    "The gradient is cut off between one word and the next: the state must be handed on as it is, without `detach`."
+)
+def state_detached(cell, x, lengths):
+    h = c = x.new_zeros(len(x), cell.hidden_size)
+    outputs = []
+    for t in range(x.shape[1]):
+        inside = (t < lengths)[:, None]
+        new_h, new_c = cell(x[:, t], (h, c))
+        h, c = torch.where(inside, new_h, h).detach(), torch.where(inside, new_c, c).detach()
+        outputs.append(new_h * inside)
     return torch.stack(outputs, dim=1), (h, c)
 
 
@@ -482,6 +586,13 @@ def bidirectional(student: Student, given: Given) -> Iterator[Case]:
     x, lengths = given.normal(2, 5, 3), torch.tensor([5, 5])
     answer = student.bidirectional(their_one, their_other, x, lengths)
     yield case("no padding", answer, both_sides(one, other, x, lengths), axes="B T 2H")
+    x, lengths, upstream = given.normal(3, 5, 3), torch.tensor([2, 4, 3]), given.normal(3, 5, 8)
+    yield case(
+        "gradients",
+        student.bidirectional.gradient(their_one, their_other, x, lengths, upstream=upstream),
+        expected_gradient(both_sides, one, other, x, lengths, upstream=upstream),
+        weight=2,
+    )
 
 
 bidirectional.equivalent(
@@ -819,14 +930,16 @@ def truncated_bptt(student: Student, given: Given) -> Iterator[Case]:
         right, after, handed = trained(weights, V, E, H, ids)
         yield case(f"losses, {name}", losses, right, weight=weight, tolerance=2e-4)
         if not losses.failure:
+            yield case(f"the kind of losses, {name}", losses.kinds(), ["number"] * len(CHUNKS), subject="the list")
             done = model.call("weights")
             yield case(f"the model afterwards, {name}", done, after, weight=weight, tolerance=2e-4)
-            yield case(f"what the model was handed, {name}", model.call("report"), handed)
+            said = "what the model was handed, call by call,"
+            yield case(f"what the model was handed, {name}", model.call("report"), handed, subject=said)
 
 
 def trained(
     weights: dict[str, torch.Tensor], V: int, E: int, H: int, ids: torch.Tensor
-) -> tuple[list[float], dict[str, torch.Tensor], list[str]]:
+) -> tuple[list[float], dict[str, torch.Tensor], str]:
     """Losses, weights and what the model was handed, by the statement."""
     model = StatefulModel(weights, V, E, H)
     state, losses, start = None, [], 0
@@ -884,8 +997,8 @@ truncated_bptt.misconception_patch(
 )
 truncated_bptt.misconception_patch(
     "not_clipped",
-    "The step is taken with gradients that are not clipped: between `backward` and the step, "
-    "`clip_gradients(model.parameters(), 1.0)`.",
+    "The step is taken with gradients that are not clipped: `clip_gradients(model.parameters(), 1.0)` belongs behind "
+    "`backward`, which makes them, and before the step.",
     ("        clip_gradients(model.parameters(), 1.0)\n", ""),
 )
 truncated_bptt.misconception_patch(
@@ -893,6 +1006,33 @@ truncated_bptt.misconception_patch(
     "The old gradients are never taken away, so each step follows the sum of all chunks so far: "
     "`optimizer.zero_grad()`.",
     ("        optimizer.zero_grad()\n", ""),
+)
+truncated_bptt.misconception_patch(
+    "losses_as_tensors",
+    "The losses are tensors; numbers are asked for. A tensor keeps the graph of its chunk in memory, and cannot be "
+    "drawn: `loss.item()`.",
+    ("loss.item()", "loss"),
+)
+truncated_bptt.misconception_patch(
+    "read_twice",
+    "The model is called twice for each chunk: one call gives both, the logits and the next state.",
+    (
+        "logits, state = model(inputs, state)",
+        "logits, _ = model(inputs, state)\n        _, state = model(inputs, state)",
+    ),
+)
+truncated_bptt.misconception_patch(
+    "softmax_twice",
+    "There is a softmax before the cross-entropy, which takes its own: hand it the logits.",
+    ("logits.transpose(1, 2), targets", "logits.softmax(dim=-1).transpose(1, 2), targets"),
+)
+truncated_bptt.misconception_patch(
+    "shifted_again",
+    "The targets are shifted once more; they already are the letters that follow.",
+    (
+        "F.cross_entropy(logits.transpose(1, 2), targets)",
+        "F.cross_entropy(logits[:, :-1].transpose(1, 2), targets[:, 1:])",
+    ),
 )
 truncated_bptt.misconception_patch(
     "sum_for_mean",
@@ -914,7 +1054,10 @@ truncated_bptt.misconception_patch(
     ),
 )
 truncated_bptt.misconception_patch(
-    "never_steps", "The optimizer never takes a step.", ("        optimizer.step()\n", "")
+    "never_steps",
+    "The model does not change: either the optimizer never takes a step, or `zero_grad` stands between `backward` and "
+    "the step and takes the new gradients away.",
+    ("        optimizer.step()\n", ""),
 )
 truncated_bptt.misconception_patch(
     "targets_are_inputs",
@@ -934,6 +1077,13 @@ truncated_bptt.alternative_patch(
         "        logits, hidden = model(inputs, hidden)",
     ),
     ("        state = tuple(part.detach() for part in state)\n", ""),
+)
+truncated_bptt.alternative_patch(
+    "a_new_leaf",
+    (
+        "state = tuple(part.detach() for part in state)",
+        "state = tuple(part.detach().requires_grad_() for part in state)",
+    ),
 )
 truncated_bptt.alternative_patch(
     "zeroed_at_the_end",
@@ -968,10 +1118,12 @@ def vanishing_gradient(student: Student, given: Given) -> Iterator[Case]:
         x = 1.5 * given.normal(B, T, W)
         reader = student.fixture("PublicReader", weights, W, H)
         answer = student.gradient_norms(reader, x)
-        yield case(name, answer, norms_of(network, x), weight=weight, axes="T")
+        yield case(name, answer, norms_of(network, x), weight=weight, axes="distance")
         if name == "five sentences" and not answer.failure:
             kept = [torch.ones_like(parameter) for parameter in network.parameters()]
             yield case("the gradients of the parameters", reader.call("gradients"), kept)
+            learn = "whether the parameters can still learn"
+            yield case(learn, reader.call("learns"), [True] * len(kept), subject=learn)
 
 
 vanishing_gradient.equivalent(
@@ -985,7 +1137,7 @@ vanishing_gradient.equivalent(
 vanishing_gradient.hints(
     "Make a copy of x that asks for gradients, `x.detach().clone().requires_grad_()`; the outputs at the last "
     "position are `model(x)[:, -1]`.",
-    "`torch.autograd.grad(last.sum(), x)` gives a tuple with one gradient, of shape (B, T, W). Its norm over the "
+    "`torch.autograd.grad(last.sum(), x)` gives a tuple with one gradient, of shape (B, T, I). Its norm over the "
     "last axis, averaged over the batch, is ordered by position: turn it round.",
 )
 
@@ -1019,7 +1171,7 @@ def first_output(model, x):
 
 
 @vanishing_gradient.misconception(
-    "The norm is taken over the sentences, too. Take it over the W numbers of an input, dim=2, and average over the "
+    "The norm is taken over the sentences, too. Take it over the I numbers of an input, dim=2, and average over the "
     "sentences afterwards."
 )
 def norm_over_the_batch(model, x):
@@ -1076,6 +1228,29 @@ def backward_into_the_parameters(model, x):
     x = x.detach().clone().requires_grad_()
     model(x)[:, -1].sum().backward()
     return x.grad.norm(dim=2).mean(dim=0).flip(0)
+
+
+@vanishing_gradient.misconception(
+    "`zero_grad` has thrown away the gradients that the parameters of the model held. Ask `torch.autograd.grad` for "
+    "the gradient by x alone, and nothing has to be cleared."
+)
+def gradients_thrown_away(model, x):
+    x = x.detach().clone().requires_grad_()
+    model(x)[:, -1].sum().backward()
+    model.zero_grad()
+    return x.grad.norm(dim=2).mean(dim=0).flip(0)
+
+
+@vanishing_gradient.misconception(
+    "The parameters of the model can learn no longer: their `requires_grad` was switched off. Ask "
+    "`torch.autograd.grad` for the gradient by x alone, and the model stays as it is."
+)
+def model_frozen(model, x):
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    x = x.detach().clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(model(x)[:, -1].sum(), x)
+    return gradient.norm(dim=2).mean(dim=0).flip(0)
 
 
 @vanishing_gradient.alternative

@@ -170,7 +170,7 @@ class StatefulModel(nn.Module):
     def _describe(self, state: tuple[Tensor, Tensor] | None) -> str:
         if state is None:
             return "none"
-        if any(part.requires_grad for part in state):
+        if any(part.grad_fn is not None for part in state):
             return "attached"
         same = self._last is not None and all(map(torch.equal, state, self._last))
         return "carried" if same else "other"
@@ -179,9 +179,9 @@ class StatefulModel(nn.Module):
         """One of torch.optim's, for the parameters of this model."""
         return getattr(torch.optim, name)(self.parameters(), **options)
 
-    def report(self) -> list[str]:
+    def report(self) -> str:
         """What was handed in, call by call."""
-        return self.handed
+        return ", ".join(self.handed)
 
     def weights(self) -> dict[str, Tensor]:
         """The parameters by name."""
@@ -234,6 +234,10 @@ class PublicReader(nn.Module):
         """The gradients that the parameters hold now."""
         return [parameter.grad for parameter in self.parameters()]
 
+    def learns(self) -> list[bool]:
+        """Which of the parameters ask for gradients."""
+        return [parameter.requires_grad for parameter in self.parameters()]
+
 
 @fixture
 def torch_module(name: str, weights: dict[str, Tensor], *sizes: int) -> nn.Module:
@@ -241,6 +245,18 @@ def torch_module(name: str, weights: dict[str, Tensor], *sizes: int) -> nn.Modul
     module = getattr(nn, name)(*sizes)
     module.load_state_dict(weights)
     return module
+
+
+class Notes(list[str]):
+    """What a module notes of its calls; a copy of the module writes into the same notes."""
+
+    def __deepcopy__(self, memo: Any) -> "Notes":
+        return self
+
+
+def said(notes: Sequence[str]) -> str:
+    """What was noted, call by call, in words."""
+    return {0: "not at all", 1: f"once, {notes[0]}" if notes else ""}.get(len(notes), "; then ".join(notes))
 
 
 @fixture
@@ -258,7 +274,7 @@ class PublicBilm(nn.Module):
         self.upward = nn.Linear(width, width)
         self.dropout = nn.Dropout(0.5)
         self.load_state_dict(weights)
-        self.reads: list[str] = []
+        self.reads = Notes()
 
     def forward(self, ids: Tensor, lengths: Tensor) -> list[Tensor]:
         """Take ids (B, T) and lengths (B,) to three layers, each (B, T, D), 0 behind the end of a sentence."""
@@ -269,9 +285,9 @@ class PublicBilm(nn.Module):
             layers.append(torch.tanh(self.upward(self.dropout(layers[-1]))))
         return [layer * inside for layer in layers]
 
-    def report(self) -> tuple[list[str], bool]:
-        """How it was read, and whether it is in training mode now."""
-        return self.reads, self.training
+    def report(self) -> tuple[str, bool, bool]:
+        """How it was read, whether it is in training mode now, and whether its parameters ask for gradients."""
+        return said(self.reads), self.training, all(parameter.requires_grad for parameter in self.parameters())
 
 
 @fixture
@@ -290,13 +306,13 @@ class PublicMix(nn.Module):
     def forward(self, layers: Sequence[Tensor]) -> Tensor:
         """Take L tensors of one shape to their weighted sum."""
         attached = any(layer.requires_grad for layer in layers)
-        noted = "layers with a graph behind them" if attached else "layers without a graph"
-        self.handed.append(noted if torch.is_grad_enabled() else f"{noted}, and no gradients for the mix")
+        noted = f"with layers that have {'a' if attached else 'no'} graph"
+        self.handed.append(noted if torch.is_grad_enabled() else f"{noted}, and without gradients for the mix")
         return torch.stack([weight * layer for weight, layer in zip(self.weights, layers, strict=True)]).sum(dim=0)
 
-    def report(self) -> list[str]:
+    def report(self) -> str:
         """What it was handed, call by call."""
-        return self.handed
+        return said(self.handed)
 
 
 @fixture

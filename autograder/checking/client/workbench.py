@@ -10,7 +10,7 @@ import random
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -58,7 +58,7 @@ class Workbench:
         operation = {"call": self._call, "load": self._load, "fixture": self._fixture}[request["op"]]
         _seed_everything(request["seed"])
         try:
-            with time_limit(request["seconds"]):
+            with usual_settings(), time_limit(request["seconds"]):
                 reply = operation(request)
         except (TookTooLong, RecursionError, MemoryError, NotImplementedError) as error:
             kind = {
@@ -160,6 +160,7 @@ def gradients(
     keywords: dict[str, Any],
     upstream: torch.Tensor,
     output: int | None = None,
+    through: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Gradients of ``(result * upstream).sum()``.
 
@@ -167,22 +168,25 @@ def gradients(
         function: a function, or a module, whose parameters then count too.
         upstream: same shape as the result.
         output: which element of a returned tuple is the result; None if it returns one tensor.
+        through: which of the arguments are modules whose parameters count as well.
 
     Returns:
-        a gradient for each floating-point argument and each parameter, by what it is the gradient of; zeros where
-        the result does not depend on something.
+        a gradient for each floating-point argument, also inside a list or tuple, and each parameter, by what it is
+        the gradient of; zeros where the result does not depend on something.
 
     Raises:
         NoGradient: if the result is cut off from all of them.
         NotTheResult: if it is no tensor, or one of another shape.
     """
-    leaves = {
-        f"gradient of argument {i}": argument.requires_grad_()
-        for i, argument in enumerate(arguments, 1)
-        if isinstance(argument, torch.Tensor) and argument.is_floating_point()
-    }
+    leaves: dict[str, torch.Tensor] = {}
+    for i, argument in enumerate(arguments, 1):
+        several = isinstance(argument, (list, tuple))
+        for j, part in enumerate(argument if several else [argument]):
+            if isinstance(part, torch.Tensor) and part.is_floating_point():
+                leaves[f"gradient of argument {i}" + (f", element {j}" if several else "")] = part.requires_grad_()
     module = function if isinstance(function, torch.nn.Module) else getattr(function, "__self__", None)
-    named = module.named_parameters() if isinstance(module, torch.nn.Module) else ()
+    modules = [module, *(arguments[i] for i in through)]
+    named = [pair for m in modules if isinstance(m, torch.nn.Module) for pair in m.named_parameters()]
     wanted = {**leaves, **{f"gradient of `{name}`": parameter for name, parameter in named}}
     returned = function(*arguments, **keywords)
     result = _one_result(returned, output, upstream)
@@ -211,6 +215,18 @@ def _one_result(returned: Any, output: int | None, upstream: torch.Tensor) -> to
 
 def _what(value: Any) -> str:
     return "None (is a `return` missing?)" if value is None else f"a {type(value).__name__}"
+
+
+@contextmanager
+def usual_settings() -> Iterator[None]:
+    """Gradients on and float32 by default in this block, whatever a notebook has left switched."""
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.enable_grad():
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
 
 
 @contextmanager
@@ -253,6 +269,8 @@ def _failure(kind: str, error: BaseException) -> dict[str, Any]:
         message = str(error)[:MAX_MESSAGE]
     except Exception:  # a student's exception may fail even to say what it is
         message = ""
+    if kind == "unanswered":
+        message = message or _raised_by(error)
     return {
         "failure": {
             "kind": kind,
@@ -261,6 +279,15 @@ def _failure(kind: str, error: BaseException) -> dict[str, Any]:
             "traceback": trimmed_traceback(error),
         }
     }
+
+
+def _raised_by(error: BaseException) -> str:
+    """The notebook's function or class in which an exception began; empty if that is none."""
+    found = ""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if is_cell_file(frame.f_code.co_filename):
+            found = frame.f_code.co_qualname.partition(".")[0]
+    return found
 
 
 def _fingerprint(argument: Any) -> Any:
