@@ -1,13 +1,14 @@
 """Build the book: ``python -m autograder.book``, which is what ``make book`` calls.
 
 The same file is the Sphinx extension that does what ``_config.yml`` cannot: it names the execution cache after
-a hash of our own code, brings MathJax from a pinned package and MathML for readers without JavaScript, and links
-exercise notebooks. So the command itself builds the very same book::
+a hash of our own code, brings MathJax from a pinned package and MathML for readers without JavaScript, links exercise
+notebooks, and keeps the links that are in pictures. So the command itself builds the very same book::
 
     jupyter-book build book --config _config.yml --path-output build -W -n --keep-going
 """
 
 import hashlib
+import html
 import importlib.util
 import os
 import re
@@ -25,6 +26,7 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.ext import mathjax
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
 
@@ -139,9 +141,25 @@ class ExerciseNotebook(SphinxRole):
         return [link], []
 
 
+class LinksInPictures(SphinxPostTransform):
+    """Write a picture of the class ``with-links``, an SVG file, into the page itself: only there do its links work."""
+
+    default_priority = 500
+    formats = ("html",)
+
+    def run(self, **kwargs: Any) -> None:
+        for picture in list(self.document.findall(nodes.image)):
+            if "with-links" in picture["classes"]:
+                svg = (Path(self.app.srcdir) / picture["uri"]).read_text(encoding="utf-8")
+                label = html.escape(picture["alt"])
+                svg = svg.replace("<svg ", f'<svg class="with-links" role="group" aria-label="{label}" ', 1)
+                picture.replace_self(nodes.raw("", svg, format="html"))
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension."""
     app.add_role("exercise", ExerciseNotebook())
+    app.add_post_transform(LinksInPictures)
     app.connect("config-inited", _configure, priority=100)
     app.connect("builder-inited", _render_formulas_twice)
     app.connect("html-page-context", _prepare_pages)

@@ -22,7 +22,7 @@ from pybtex.database import parse_file
 from autograder.book import HTML, OUTPUT, ROOT, cache_path, code_fingerprint
 
 BOOK = ROOT / "book"
-CHAPTERS = ["language-models", "word-vectors", "subwords", "recurrence", "elmo", "attention"]
+CHAPTERS = ["language-models", "word-vectors", "subwords", "recurrence", "elmo", "attention", "transformer"]
 PAGES = ["index", *CHAPTERS, "trust", "notation", "glossary", "bibliography"]
 
 
@@ -153,11 +153,25 @@ def test_the_chapter_on_attention_is_number_6(pages: dict[str, Page]) -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_every_picture_says_what_is_seen_and_every_figure_what_it_means(pages: dict[str, Page], name: str) -> None:
     content = pages[name].source.split("<article", 1)[1].split("</article>", 1)[0]
-    for picture in re.findall(r"<img[^>]*>", content):
-        assert re.search(r'alt="[^"]{40,}"', picture), picture
+    pictures = re.findall(r'<img[^>]*>|<svg class="with-links"[^>]*>', content)
+    for picture in pictures:
+        assert re.search(r'(?:alt|aria-label)="[^"]{40,}"', picture), picture
     figures = re.findall(r"<figure.*?</figure>", content, flags=re.DOTALL)
-    assert len(figures) == content.count("<img")
+    assert len(figures) == len(pictures)
     assert all("<figcaption>" in figure for figure in figures)
+
+
+def test_each_box_of_the_transformer_leads_to_its_code(pages: dict[str, Page]) -> None:
+    picture = re.search(r'<svg class="with-links".*?</svg>', pages["transformer"].source, flags=re.DOTALL)
+    assert picture
+    links = re.findall(r'<a href="([^"]+)">', picture[0])
+    assert len(links) == picture[0].count("<rect") - 2  # all but the two frames
+    for link in links:
+        page, _, target = link.partition("#")
+        source = pages[Path(page).stem if page else "transformer"].source
+        block = source.split(f'id="{target}"', 1)[1].split("</pre>", 1)[0]
+        assert "<pre>" in block, link
+        assert block.count("</div>") < 3, link
 
 
 @pytest.mark.parametrize("name", CHAPTERS)

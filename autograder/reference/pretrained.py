@@ -67,10 +67,14 @@ def load_neural_ngram(folder: Path = FOLDER) -> NeuralLanguageModel:
     return model.eval()
 
 
-def load_translator(folder: Path = FOLDER) -> Translator:
-    """The Transformer that translates verses from English into French, from ``recipes/translator.py``."""
-    _there(folder, "french.safetensors")
-    return Translator.load(folder, "french")
+def load_translator(name: str = "french", folder: Path = FOLDER) -> Translator:
+    """What translates verses from English into French, from ``recipes/translator.py``.
+
+    Args:
+        name: "french" for the Transformer, "french_lstm" for its rival.
+    """
+    _there(folder, f"{name}.safetensors")
+    return Translator.load(folder, name)
 
 
 def load_minilm() -> tuple[Bert, WordPiece]:
@@ -101,7 +105,11 @@ def load_smollm2() -> tuple[ModernDecoder, ByteLevelBPE]:
 
 
 def figures(name: str, folder: Path = FOLDER) -> Any:
-    """How a model ("elmo", "bert", "gpt", "neural_ngram", "french") was made and what it reached on held-out text."""
+    """How a model was made and what it reached on held-out text.
+
+    Args:
+        name: "elmo", "bert", "gpt", "neural_ngram", "french" or "french_lstm".
+    """
     return json.loads(_there(folder, f"{name}.json").read_text(encoding="utf-8"))
 
 

@@ -4,7 +4,7 @@
 
 Every model gets as many steps and the same choice of learning rates, made on a seed of its own by the loss on numbers
 that are neither learned nor tested. ``ablations.csv`` in the folder has a row for each evaluation; trainings that are
-in it are not run again. Its copy beside this file is what the book draws. About half an hour on one thread.
+in it are not run again. Its copy beside this file is what the book draws. About an hour on one thread.
 """
 
 import argparse
@@ -33,6 +33,9 @@ VOCABULARY = ("<pad>", "<start>", "<end>", *"0123456789", *WORDS)
 BELOW, HELD_OUT = 1_000_000, 500
 LEARNED = 20_000
 D_MODEL, LAYERS, HEADS = 64, 2, 4
+DEEP = 6
+"""Layers of the encoder and of the decoder, where depth is the question."""
+
 BATCH, STEPS, EVERY, WARMUP = 64, 600, 100, 100
 RATES = (1e-3, 3e-3, 1e-2)
 SEEDS, CHOICE_SEED = (0, 1, 2), 100
@@ -63,9 +66,9 @@ class Nothing(nn.Module):
         return torch.zeros_like(x)
 
 
-def whole(num_heads: int = HEADS, norm_first: bool = True) -> Transformer:
+def whole(num_heads: int = HEADS, norm_first: bool = True, layers: int = LAYERS) -> Transformer:
     """All parts in their places."""
-    config = TransformerConfig(len(VOCABULARY), D_MODEL, LAYERS, num_heads, 2 * D_MODEL, 0.0, norm_first, max_length=32)
+    config = TransformerConfig(len(VOCABULARY), D_MODEL, layers, num_heads, 2 * D_MODEL, 0.0, norm_first, max_length=32)
     return Transformer(config)
 
 
@@ -120,6 +123,10 @@ PARTS = {
     "no warm-up": Part(whole, warmup=0),
     "post-norm": Part(lambda: whole(norm_first=False)),
     "post-norm, no warm-up": Part(lambda: whole(norm_first=False), warmup=0),
+    "deep": Part(lambda: whole(layers=DEEP)),
+    "deep, no warm-up": Part(lambda: whole(layers=DEEP), warmup=0),
+    "deep, post-norm": Part(lambda: whole(norm_first=False, layers=DEEP)),
+    "deep, post-norm, no warm-up": Part(lambda: whole(norm_first=False, layers=DEEP), warmup=0),
 }
 
 
