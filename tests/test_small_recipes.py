@@ -197,7 +197,9 @@ def test_each_part_is_missing_where_it_is_said_to_be() -> None:
             gone = (layer(x) - layer(torch.zeros_like(x))).abs().max() < 1e-6
             assert gone == (name == "no residual paths")
     warmups = {name: part.warmup for name, part in ablations.PARTS.items()}
-    assert {name for name, warmup in warmups.items() if warmup == 0} == {"no warm-up", "post-norm, no warm-up"}
+    assert all((warmup == 0) == name.endswith("no warm-up") for name, warmup in warmups.items())
+    layers = {name: len(model.encoder_layers) for name, model in made.items()}
+    assert all((number == ablations.DEEP) == name.startswith("deep") for name, number in layers.items())
 
 
 def test_the_rival_with_lstms_is_as_large_and_is_kept(tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def _alike(
         return set()
     wrong = {i for i in failed if not theirs[i].passed}
     alike = {i for i in wrong if same_outcome(outcomes[i], theirs[i])}
-    if 2 * len(alike) < len(wrong):
+    if 2 * len(alike) < sum(outcomes[i].case.measure is None for i in wrong):  # what is measured has no likeness
         return set()
     return alike if any(outcomes[i].case.telling for i in alike) else set()
 

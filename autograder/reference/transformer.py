@@ -149,7 +149,8 @@ class Transformer(nn.Module):
             ValueError: if there are more than ``max_length`` positions.
         """
         demand_room(ids, self.config.max_length)
-        return self.dropout(self.embedding(ids) * math.sqrt(self.config.d_model) + self.positions[: ids.size(1)])
+        x = self.embedding(ids) * math.sqrt(self.config.d_model)  # (B, T, D)
+        return self.dropout(x + self.positions[: ids.size(1)])
 
     def encode(self, source: Tensor) -> Tensor:
         """Read the source, (B, S) → (B, S, D)."""
