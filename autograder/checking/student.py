@@ -179,8 +179,8 @@ class Name:
 
     def gradient(self, *args: Any, upstream: Tensor, output: int | None = None, through: Sequence[int] = ()) -> Answer:
         """Gradients as :func:`autograder.checking.client.workbench.gradients` gives them."""
-        wanted = {"upstream": upstream, "output": output, "through": list(through)}
-        return self.student._call(self.name, None, self.name, args, {}, gradient=wanted)
+        itself = Answer(self.student, self.name, self.name)
+        return itself.gradient(*args, upstream=upstream, output=output, through=through)
 
 
 def _bare(value: Any) -> Any:

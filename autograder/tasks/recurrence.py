@@ -358,62 +358,30 @@ def through_the_padding(cell, x, lengths):
     return torch.stack(outputs, dim=1), (h, c)
 
 
-@run_lstm.misconception(
+run_lstm.misconception_patch(
+    "zeros_are_read",
     "The inputs of the padding are set to 0, and the state still moves: also from an input of 0 the cell makes another "
-    "state. Keep h and c as they were."
+    "state. Keep h and c as they were.",
+    ("cell(x[:, t], (h, c))", "cell(x[:, t] * inside, (h, c))"),
+    ("h, c = torch.where(inside, new_h, h), torch.where(inside, new_c, c)", "h, c = new_h, new_c"),
 )
-def zeros_are_read(cell, x, lengths):
-    h = c = x.new_zeros(len(x), cell.hidden_size)
-    outputs = []
-    for t in range(x.shape[1]):
-        inside = (t < lengths)[:, None]
-        h, c = cell(x[:, t] * inside, (h, c))
-        outputs.append(h * inside)
-    return torch.stack(outputs, dim=1), (h, c)
-
-
-@run_lstm.misconception(
+run_lstm.misconception_patch(
+    "last_column",
     "The last column of the outputs is returned for h, which is 0 in a sentence that is shorter than the tensor: h is "
-    "the state after each sentence's own last word."
+    "the state after each sentence's own last word.",
+    ("return torch.stack(outputs, dim=1), (h, c)", "return torch.stack(outputs, dim=1), (outputs[-1], c)"),
 )
-def last_column(cell, x, lengths):
-    h = c = x.new_zeros(len(x), cell.hidden_size)
-    outputs = []
-    for t in range(x.shape[1]):
-        inside = (t < lengths)[:, None]
-        new_h, new_c = cell(x[:, t], (h, c))
-        h, c = torch.where(inside, new_h, h), torch.where(inside, new_c, c)
-        outputs.append(new_h * inside)
-    return torch.stack(outputs, dim=1), (outputs[-1], c)
-
-
-@run_lstm.misconception(
+run_lstm.misconception_patch(
+    "as_long_as_the_longest",
     "The outputs are as long as the longest sentence; they are as long as the tensor, T, with 0 in what is padding "
-    "for all."
+    "for all.",
+    ("range(x.shape[1])", "range(int(lengths.max()))"),
 )
-def as_long_as_the_longest(cell, x, lengths):
-    h = c = x.new_zeros(len(x), cell.hidden_size)
-    outputs = []
-    for t in range(int(lengths.max())):
-        inside = (t < lengths)[:, None]
-        new_h, new_c = cell(x[:, t], (h, c))
-        h, c = torch.where(inside, new_h, h), torch.where(inside, new_c, c)
-        outputs.append(new_h * inside)
-    return torch.stack(outputs, dim=1), (h, c)
-
-
-@run_lstm.misconception(
-    "The gradient is cut off between one word and the next: the state must be handed on as it is, without `detach`."
+run_lstm.misconception_patch(
+    "state_detached",
+    "The gradient is cut off between one word and the next: the state must be handed on as it is, without `detach`.",
+    ("cell(x[:, t], (h, c))", "cell(x[:, t], (h.detach(), c.detach()))"),
 )
-def state_detached(cell, x, lengths):
-    h = c = x.new_zeros(len(x), cell.hidden_size)
-    outputs = []
-    for t in range(x.shape[1]):
-        inside = (t < lengths)[:, None]
-        new_h, new_c = cell(x[:, t], (h, c))
-        h, c = torch.where(inside, new_h, h).detach(), torch.where(inside, new_c, c).detach()
-        outputs.append(new_h * inside)
-    return torch.stack(outputs, dim=1), (h, c)
 
 
 @run_lstm.misconception(

@@ -256,7 +256,9 @@ class Notes(list[str]):
 
 def said(notes: Sequence[str]) -> str:
     """What was noted, call by call, in words."""
-    return {0: "not at all", 1: f"once, {notes[0]}" if notes else ""}.get(len(notes), "; then ".join(notes))
+    if len(notes) == 1:
+        return f"once, {notes[0]}"
+    return "; then ".join(notes) or "not at all"
 
 
 @fixture
