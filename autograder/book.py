@@ -1,8 +1,9 @@
 """Build the book: ``python -m autograder.book``, which is what ``make book`` calls.
 
 The same file is the Sphinx extension that does what ``_config.yml`` cannot: it names the execution cache after
-a hash of our own code, brings MathJax from a pinned package and MathML for readers without JavaScript, links exercise
-notebooks, and keeps the links that are in pictures. So the command itself builds the very same book::
+a hash of our own code, brings MathJax from a pinned package and MathML for readers without JavaScript, writes the
+models that run in a page, links exercise notebooks, and keeps the links that are in pictures. So the command itself
+builds the very same book::
 
     jupyter-book build book --config _config.yml --path-output build -W -n --keep-going
 """
@@ -31,6 +32,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
 
 from autograder.data import NO_STAND_INS
+from autograder.in_page import write_models
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "build" / "_build"
@@ -78,6 +80,7 @@ def _finish(app: Sphinx, exception: Exception | None) -> None:
     target = Path(app.outdir) / "_static" / "mathjax"
     target.mkdir(parents=True, exist_ok=True)
     shutil.copy(Path(spec.origin).parent / "static" / "mathjax" / "tex-svg.js", target)
+    write_models(Path(app.outdir) / "_static" / "live")
 
     # The theme's hints to fetch its icon fonts early are refused, with an error, when a page is read from a file;
     # a page without JavaScript has no colors unless it names a theme; docutils calls the bibliography a list without

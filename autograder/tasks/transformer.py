@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -992,30 +993,53 @@ def writer_weights(given: Given, V: int, T: int, end: int, ends: bool) -> dict[s
     return weights
 
 
-def written(weights: dict[str, torch.Tensor], source: torch.Tensor, start: int, end: int, longest: int) -> torch.Tensor:
-    """As many tokens as there may be, and from the first end on nothing but ends."""
+def greedy_tokens(
+    weights: dict[str, torch.Tensor], source: torch.Tensor, start: int, longest: int, seen: slice
+) -> torch.Tensor:
+    """The likeliest tokens one after the other, (B, longest), whatever has ended; each from those of ``seen`` alone."""
     writer = PublicWriter(weights)
     memory, target = writer.encode(source), torch.full((len(source), 1), start)
     for _ in range(longest):
-        target = torch.cat([target, writer.decode(target, memory)[:, -1:].argmax(dim=-1)], dim=1)
-    ended = (target[:, 1:] == end).cumsum(dim=1) > 0
-    tokens = target[:, 1:].masked_fill(ended, end)
-    return tokens[:, : min(longest, int((~ended).sum(dim=1).max()) + 1)]
+        target = torch.cat([target, writer.decode(target[:, seen], memory)[:, -1:].argmax(dim=-1)], dim=1)
+    return target[:, 1:]
+
+
+def written(
+    weights: dict[str, torch.Tensor],
+    source: torch.Tensor,
+    start: int,
+    end: int,
+    longest: int,
+    seen: slice = slice(None),
+) -> torch.Tensor:
+    """As many tokens as there may be, and from the first end on nothing but ends."""
+    tokens = greedy_tokens(weights, source, start, longest, seen)
+    ended = (tokens == end).cumsum(dim=1) > 0
+    return tokens.masked_fill(ended, end)[:, : min(longest, int((~ended).sum(dim=1).max()) + 1)]
 
 
 def sentences_to_write(
     given: Given, B: int, S: int, V: int, T: int, start: int, end: int, ends: bool
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """A :class:`PublicWriter`'s numbers and B sources: sentences that end at different times, or none that ends."""
+    """A :class:`PublicWriter`'s numbers and B sources: sentences that end at different times, or none that ends.
+
+    Where several end, one that goes on behind its end writes another token in the last round; and who sees the first
+    or the last token alone writes otherwise, and not the same.
+    """
     while True:
         weights, sources = writer_weights(given, V, T, end, ends), given.integers(0, V, 60, S)
         lengths = (written(weights, sources, start, end, T) != end).sum(dim=1).tolist()
         rows = [row for row, length in enumerate(lengths) if (length <= T - 2 if ends else length == T)]
         first_of = {lengths[row]: row for row in reversed(rows)}
-        if len(rows) >= B and (not ends or (len(first_of) >= min(B, 3) and max(first_of) > 2)):
-            longest_first = [first_of[length] for length in sorted(first_of, reverse=True)]
-            chosen = [*longest_first, *(row for row in rows if row not in longest_first)][:B]
-            return weights, sources[sorted(chosen)]
+        if len(rows) < B or (ends and (len(first_of) < min(B, 3) or max(first_of) <= 2)):
+            continue
+        longest_first = [first_of[length] for length in sorted(first_of, reverse=True)]
+        chosen = sources[sorted([*longest_first, *(row for row in rows if row not in longest_first)][:B])]
+        by_seen = [written(weights, chosen, start, end, T, seen) for seen in (slice(None), slice(1), slice(-1, None))]
+        alike = any(torch.equal(one, other) for one, other in combinations(by_seen, 2))
+        last_round = greedy_tokens(weights, chosen, start, by_seen[0].shape[1], slice(None))[:, -1]
+        if not alike and (not ends or B == 1 or (last_round != end).any()):
+            return weights, chosen
 
 
 @task("greedy_decode")
@@ -1180,24 +1204,40 @@ def best_of_beam(after: torch.Tensor, at: torch.Tensor, **options: Any) -> list[
     return found
 
 
-def ranked_by_sum(
+def searched_otherwise(
     after: torch.Tensor,
     at: torch.Tensor,
+    how: str,
     beam: int,
     length_penalty: float,
     start_id: int,
     end_id: int,
     max_length: int,
 ) -> list[int]:
-    """What is found where the hypotheses compete by their log-probability, and only the last choice by the score."""
+    """What a search finds that goes wrong in one of the usual ways.
+
+    Args:
+        how: "greedy"; "unbranched", each hypothesis with its likeliest token; "dropped" or "grown", which says what
+            becomes of finished hypotheses; or "summed", where hypotheses compete by their log-probability, and only
+            the last choice is by the score.
+    """
+
+    def score(hypothesis: tuple[list[int], float]) -> float:
+        return hypothesis[1] / ((4 + len(hypothesis[0])) / 6) ** length_penalty
+
     kept = [([start_id], 0.0)]
     for t in range(max_length):
-        candidates = [h for h in kept if t and h[0][-1] == end_id]
-        for tokens, total in (h for h in kept if not t or h[0][-1] != end_id):
+        growing = [h for h in kept if not t or how == "grown" or h[0][-1] != end_id]
+        if not growing:
+            break
+        candidates = [] if how == "dropped" else [h for h in kept if h not in growing]
+        for tokens, total in growing:
             log_p = (after[tokens[-1]] + at[t]).log_softmax(dim=0).tolist()
-            candidates += [([*tokens, token], total + more) for token, more in enumerate(log_p)]
-        kept = sorted(candidates, key=lambda h: h[1], reverse=True)[:beam]
-    return max(kept, key=lambda h: h[1] / ((4 + len(h[0])) / 6) ** length_penalty)[0][1:]
+            ranked = sorted(enumerate(log_p), key=lambda pair: -pair[1])[: 1 if t and how == "unbranched" else None]
+            candidates += [([*tokens, token], total + more) for token, more in ranked]
+        by = (lambda h: h[1]) if how == "summed" else score
+        kept = sorted(candidates, key=by, reverse=True)[: 1 if how == "greedy" else beam]
+    return max(kept, key=score)[0][1:]
 
 
 @lru_cache(maxsize=64)
@@ -1205,20 +1245,21 @@ def telling_model(seed: int, V: int, **options: Any) -> tuple[torch.Tensor, torc
     """A language model whose best sentence cannot be found by accident, and that sentence with its score."""
     given = Given(seed.to_bytes(8, "big"), "telling_model")
     T, end, penalty = options["max_length"], options["end_id"], options["length_penalty"]
-    others = [{**options, "beam": 1}, {**options, "length_penalty": 0.0 if penalty else 1.5}]
+    without = {**options, "length_penalty": 0.0 if penalty else 1.5}
+    ways = ["greedy", "unbranched", "dropped", "grown", *(["summed"] if penalty >= 0.8 else [])]
     while True:
         after, at = 1.5 * given.normal(32, V, V), given.normal(32, T, V)
         at[:, :, end] += torch.linspace(-1.0, 1.5, T) if T > 2 else -2.0
-        best = best_of_beam(after, at, **options)
-        greedy, otherwise = (best_of_beam(after, at, **other) for other in others)
+        best, unpunished = (best_of_beam(after, at, **how) for how in (options, without))
         for number, (tokens, score) in enumerate(best):
             if options["beam"] == 1 or T <= 2:
                 is_telling = len(tokens) > 2 if T > 2 else tokens[-1] != end
             else:
-                is_telling = tokens[-1] == end and 2 < len(tokens) < T and tokens != greedy[number][0]
-                is_telling = is_telling and (not penalty or options["beam"] > V or tokens != otherwise[number][0])
-            if is_telling and penalty >= 0.8:
-                is_telling = ranked_by_sum(after[number], at[number], **options) != tokens
+                is_telling = tokens[-1] == end and 2 < len(tokens) < T
+                is_telling = is_telling and (not penalty or options["beam"] > V or tokens != unpunished[number][0])
+                if is_telling:
+                    found = [tokens, *(searched_otherwise(after[number], at[number], way, **options) for way in ways)]
+                    is_telling = all(one != other for one, other in combinations(found, 2))
             if is_telling:
                 return after[number], at[number], (tokens, score)
 

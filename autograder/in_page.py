@@ -1,0 +1,45 @@
+"""Models for the reader's browser: weights as a script, which a page can load also when it is read from a file."""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from autograder.data.generated.word_uses import WORD_USES
+from autograder.reference.pretrained import load_elmo, load_tokenizer
+
+
+def weights_script(name: str, weights: Mapping[str, Tensor], vocabulary: list[str], **more: Any) -> str:
+    """A script that puts a model where ``book/assets/live/*.js`` look for it.
+
+    Args:
+        name: under which it is found, ``pretrained[name]``.
+        weights: kept in 16 bits, one behind the other.
+        vocabulary: the model's pieces, by their numbers.
+        more: what else the page needs to know.
+    """
+    tensors, start, halves = {}, 0, []
+    for key, value in weights.items():
+        halves.append(value.detach().half().numpy().ravel())
+        tensors[key] = [start, value.numel()]
+        start += value.numel()
+    packed = base64.b64encode(np.concatenate(halves).astype("<f2").tobytes()).decode()
+    about = {"tensors": tensors, "vocabulary": vocabulary, "halves": packed, **more}
+    return f"(globalThis.pretrained ??= {{}})[{json.dumps(name)}] = {json.dumps(about, separators=(',', ':'))};\n"
+
+
+def write_models(folder: Path) -> None:
+    """Write a script for each model that runs in a page.
+
+    Args:
+        folder: exists, or is made.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    uses = {word: asdict(uses) for word, uses in WORD_USES.items()}
+    script = weights_script("elmo", load_elmo().state_dict(), load_tokenizer().vocabulary, uses=uses)
+    (folder / "elmo-weights.js").write_text(script, encoding="utf-8")
