@@ -1,9 +1,13 @@
 """Models in plain JavaScript: what they say in the reader's browser is what PyTorch says."""
 
 import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from playwright.sync_api import Browser, Page
 
 from autograder.book import ROOT
@@ -30,14 +34,25 @@ pytestmark = pytest.mark.skipif(os.environ.get("WIC_SKIP_BROWSER") == "1", reaso
 
 
 @pytest.fixture(scope="module")
-def page(browser: Browser, tmp_path_factory: pytest.TempPathFactory):
-    """A page with nothing but the model in it."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page with nothing but what chapter 5 has for the model, and the model's weights."""
     folder = tmp_path_factory.mktemp("live")
     write_models(folder)
-    scripts = f'<script src="{(LIVE / "elmo.js").as_uri()}"></script><script src="elmo-weights.js"></script>'
-    (folder / "page.html").write_text(f'<!doctype html><meta charset="utf-8">{scripts}', encoding="utf-8")
+    chapter = (ROOT / "book" / "elmo.md").read_text(encoding="utf-8")
+    found = re.search(r"```\{raw\} html\n(.*?)```", chapter, re.DOTALL)
+    assert found
+    widget = found[1].replace("_static/live/elmo-weights.js", "elmo-weights.js")
+    widget = widget.replace("_static/live", LIVE.as_uri())
+    (folder / "page.html").write_text(f'<!doctype html><meta charset="utf-8">{widget}', encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, folder: Path) -> Iterator[Page]:
     page = browser.new_page()
     page.goto((folder / "page.html").as_uri())
+    page.locator("button").click()
+    page.locator("ol li").first.wait_for()
     page.evaluate("globalThis.elmo = new Elmo(pretrained.elmo)")
     yield page
     page.close()
@@ -54,7 +69,7 @@ def test_the_pieces_are_those_of_python(page: Page) -> None:
 
 def test_the_layers_are_those_of_pytorch(page: Page) -> None:
     model, tokenizer = load_elmo(), load_tokenizer()
-    sentences = [s for uses in WORD_USES.values() for s in (*uses.sentences, uses.another)]
+    sentences = [s for uses in WORD_USES.values() for s in (uses.sentences[0], uses.another)]
     sentences += [text for text in ODD if text.strip()]
     for sentence in sentences:
         ids = tokenizer.encode(sentence)
@@ -79,3 +94,77 @@ def test_every_word_stands_once_in_each_of_its_sentences() -> None:
         assert len(uses.sentences) == 8
         for sentence in (*uses.sentences, uses.another):
             assert tokenizer.encode(sentence).count(tokenizer.ids[word]) == 1, sentence
+
+
+def cosines(word: str, sentence: str) -> torch.Tensor:
+    """As chapter 5 computes them: (3, 8), a row for each layer."""
+    model, tokenizer = load_elmo(), load_tokenizer()
+
+    def at(text: str) -> torch.Tensor:
+        ids = tokenizer.encode(text)
+        with torch.no_grad():
+            layers = torch.cat(model.hidden_states(torch.tensor([ids])))
+        return layers[:, ids.index(tokenizer.ids[word])]
+
+    known = torch.stack([at(text) for text in WORD_USES[word].sentences], dim=1)
+    mean = known.mean(dim=1, keepdim=True)
+    return F.cosine_similarity(known - mean, at(sentence).unsqueeze(1) - mean, dim=2)
+
+
+def shown(page: Page) -> dict[str, float]:
+    """The cosines on the page, by sentence, in their order."""
+    rows = page.locator("ol li").evaluate_all(
+        "rows => rows.map(row => [row.lastChild.textContent, row.firstChild.textContent])"
+    )
+    return {text.rpartition(" (")[0]: float(number.replace("−", "-")) for text, number in rows}
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("bank", None),
+        ("may", "In May 1990 it may have rained."),
+        ("lead", "Lead pipes lead to death."),
+        ("rock", "ROCK!"),
+        ("work", "word " * 55 + "work"),
+        ("second", "A second café, a second 東京"),
+    ],
+)
+def test_a_reader_is_shown_what_pytorch_says(page: Page, word: str, sentence: str | None) -> None:
+    page.locator("select").select_option(word)
+    if sentence is not None:
+        page.locator("input[type=text]").fill(sentence)
+    expected = cosines(word, sentence or WORD_USES[word].another)
+    for layer in (1, 2, 0):
+        page.locator(f"input[value='{layer}']").check()
+        found = shown(page)
+        assert sorted(found) == sorted(WORD_USES[word].sentences)
+        right = dict(zip(WORD_USES[word].sentences, expected[layer].tolist(), strict=True))
+        assert found == pytest.approx(right, abs=0.006)
+        assert list(found.values()) == sorted(found.values(), reverse=True)
+        means = expected[layer].view(2, 4).mean(dim=1).tolist()
+        told = [float(number.replace("−", "-")) for number in re.findall(r"−?\d\.\d\d", page.inner_text("output"))]
+        assert told == pytest.approx(means, abs=0.006)
+
+
+def test_a_sentence_without_the_word_is_asked_for_it(page: Page) -> None:
+    page.locator("select").select_option("bank")
+    for sentence in ("", "banks and more banks", "the river " * 40 + "bank"):
+        page.locator("input[type=text]").fill(sentence)
+        assert page.inner_text("output") == "Write a sentence with the word “bank” in it."
+        assert page.locator("ol li").count() == 0
+
+
+def test_weights_that_do_not_come_can_be_asked_for_again(browser: Browser, folder: Path) -> None:
+    page = browser.new_page()
+    page.route("**/elmo-weights.js", lambda route: route.abort())
+    page.goto((folder / "page.html").as_uri())
+    page.locator("button").focus()
+    page.keyboard.press("Enter")
+    page.get_by_text("could not be loaded").wait_for()
+    assert not page.locator("form").is_visible()
+    page.unroute("**/elmo-weights.js")
+    page.locator("button").click()
+    page.locator("ol li").first.wait_for()
+    assert page.locator("button").count() == 0
+    page.close()

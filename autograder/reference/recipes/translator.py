@@ -73,11 +73,11 @@ RECIPES = {
     ),
     "french": Recipe(
         "french", "transformer", 4_000, 128, 3, 0.2,
-        TrainingConfig(5_000, 2e-3, warmup_steps=300, evaluate_every=500), 2_048, 0.1, beam=4,
+        TrainingConfig(5_000, 6e-3, warmup_steps=300, evaluate_every=500), 2_048, 0.1, beam=4,
     ),
     "french_lstm": Recipe(
         "french", "lstm", 4_000, 184, 2, 0.2,
-        TrainingConfig(5_000, 2e-3, warmup_steps=300, evaluate_every=500), 2_048, 0.1, beam=4,
+        TrainingConfig(6_000, 6e-3, warmup_steps=300, evaluate_every=500), 2_048, 0.1, beam=4,
     ),
 }  # fmt: skip
 KINDS: dict[str, tuple[Any, Any]] = {

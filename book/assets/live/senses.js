@@ -62,7 +62,8 @@ class SensesWidget {
     }
     const cosines = SensesWidget.compare(yours[layer], this.known.map((layers) => layers[layer]));
     const mean = [0, 4].map((start) => cosines.slice(start, start + 4).reduce((sum, cosine) => sum + cosine, 0) / 4);
-    this.find("output").textContent = senses.map((sense, k) => `${sense}: ${mean[k].toFixed(2)}`).join(" · ");
+    const told = senses.map((sense, k) => `“${sense}” ${SensesWidget.written(mean[k])}`);
+    this.find("output").textContent = `Mean cosine with ${told.join(", with ")}`;
     const rows = cosines.map((cosine, k) => ({ cosine, sentence: sentences[k], sense: senses[Number(k >= 4)] }));
     rows.sort((one, other) => other.cosine - one.cosine);
     this.find("ol").replaceChildren(...rows.map((row) => this.row(row)));
@@ -77,6 +78,10 @@ class SensesWidget {
     return known.map(centered).map((x) => dot(x, yours) / (Math.sqrt(dot(x, x) * dot(yours, yours)) || 1));
   }
 
+  static written(number) {
+    return number.toFixed(2).replace("-", "−");
+  }
+
   row({ cosine, sentence, sense }) {
     const make = (name, className, ...inside) => {
       const element = Object.assign(document.createElement(name), { className });
@@ -88,7 +93,7 @@ class SensesWidget {
     const words = sentence.split(new RegExp(`\\b(${this.word})\\b`));
     const text = make("span", "", ...words.map((part) => (part === this.word ? make("b", "", part) : part)));
     text.append(" ", make("small", "", `(${sense})`));
-    return make("li", "", make("span", "number", cosine.toFixed(2).replace("-", "−")), bar, text);
+    return make("li", "", make("span", "number", SensesWidget.written(cosine)), bar, text);
   }
 }
 
