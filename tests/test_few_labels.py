@@ -1,6 +1,6 @@
 """One stage or two: the tasks, what reads them, who competes, and that nothing is computed twice."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,21 @@ from sklearn.metrics import f1_score
 from autograder.reference.recipes import few_label_tasks, few_labels
 from autograder.reference.recipes.counting_rivals import Bigrams, CountedVectors, Words, labels_of, regress
 from autograder.reference.recipes.family import KINDS, Recipe, Sizes
-from autograder.reference.recipes.few_label_tasks import IGNORED, Corpus, Example, Task, accuracy, drawn, f1
+from autograder.reference.recipes.few_label_tasks import (
+    EXCHANGED,
+    FAMILY,
+    IGNORED,
+    WAYS,
+    Corpus,
+    Example,
+    Kind,
+    Task,
+    accuracy,
+    drawn,
+    exact_spans,
+    f1,
+    tag_f1,
+)
 from autograder.reference.recipes.few_labels import (
     Batch,
     Judge,
@@ -30,6 +44,7 @@ from autograder.reference.wordpiece import WordPiece
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 TOKENIZER = WordPiece([*SPECIAL, *"abcdefgh", *(f"##{letter}" for letter in "abcdefgh")], SPECIAL)
+Score = Callable[[np.ndarray, np.ndarray], float]
 SIZES = Sizes(vocab_size=len(TOKENIZER.vocabulary), d_model=16, num_layers=2, lstm_size=13)
 
 
@@ -47,7 +62,8 @@ def task_of(of_words: bool) -> Task:
             Example(words, of_each if of_words else of_each[:1])
             for words, of_each in zip(sentences(count, seed), labels, strict=True)
         ]
-    return Task("task", of_words, 2, parts, (20, 50), accuracy, "neighbors" if of_words else "order")
+    kind: Kind = "words" if of_words else "text"
+    return Task("task", kind, 2, parts, (20, 50), accuracy, "neighbors" if of_words else "order")
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +82,7 @@ def test_no_verse_is_in_two_parts_and_all_labels_have_their_word(bible: Corpus) 
         assert [len(part) for part in task.parts.values()] == [4_000, 500, 1_000]
         for part in task.parts.values():
             for example in part:
-                assert len(example.labels) == (len(example.words) if task.of_words else 1)
+                assert len(example.labels) == (len(example.words) if task.kind == "words" else 1)
                 assert 1 <= len(example.words) <= few_label_tasks.LONGEST
     names, swapped = bible.tasks
     assert 0.4 < labels_of(swapped.parts["test"]).mean() < 0.6
@@ -104,7 +120,7 @@ def test_the_scores_are_those_of_the_library() -> None:
 
 
 def test_a_word_is_the_mean_of_its_pieces() -> None:
-    batch = Batch.of([Example(["ab", "c"], [1, IGNORED]), Example(["d", "e", "fgh"], [0, 0, 1])], TOKENIZER, True)
+    batch = Batch.of([Example(["ab", "c"], [1, IGNORED]), Example(["d", "e", "fgh"], [0, 0, 1])], TOKENIZER, "words")
     assert TOKENIZER.decode(batch.ids[0, :5].tolist()) == "[SEP] ab c [SEP]"
     assert batch.lengths.tolist() == [5, 7]
     assert batch.labels.tolist() == [[1, IGNORED, IGNORED], [0, 0, 1]]
@@ -123,8 +139,8 @@ def test_a_judge_does_not_see_the_padding(kind: str, of_words: bool) -> None:
     torch.nn.init.normal_(judge.head.weight)
     short, long = task.parts["test"][0], Example(["abcdefgh"] * 5, [0] * 5 if of_words else [0])
     with evaluating(judge):
-        alone = judge(Batch.of([short], TOKENIZER, of_words))
-        together = judge(Batch.of([short, long], TOKENIZER, of_words))
+        alone = judge(Batch.of([short], TOKENIZER, task.kind))
+        together = judge(Batch.of([short, long], TOKENIZER, task.kind))
     assert torch.allclose(alone[0], together[0, : len(alone[0])], atol=1e-5)
 
 
@@ -163,6 +179,65 @@ def test_the_rivals_learn_about_words(rival: type[Words] | type[CountedVectors])
     assert rival(sense, texts)(taught).shape[0] == len(labels_of(taught))
 
 
+def matching(kind: Kind) -> Task:
+    """Do both texts begin with the same letter; or which two words of the first begin as the second does?"""
+    parts = {}
+    for seed, (part, count) in enumerate({"train": 1_500, "validation": 50, "test": 200}.items()):
+        generator = np.random.default_rng(seed)
+        parts[part] = []
+        for _ in range(count):
+            letters = generator.permutation(list("abcd"))
+            if kind == "pair":
+                label = int(generator.integers(2))
+                second = letters[0] if label else letters[1]
+                parts[part].append(Example([letters[0]], [label], [second]))
+            else:
+                place = int(generator.integers(3))
+                words = [letter for letter in letters[:3] for _ in range(2)]
+                parts[part].append(Example(words, [2 * place, 2 * place + 1], [letters[place]]))
+    return Task("task", kind, 2, parts, (20,), accuracy, "bag" if kind == "pair" else "span")
+
+
+@pytest.mark.parametrize(("kind", "score"), [("pair", accuracy), ("span", exact_spans)])
+def test_pairs_and_spans_are_learned_by_networks_and_by_counting(kind: Kind, score: Score) -> None:
+    task = matching(kind)
+    torch.manual_seed(0)
+    taught, tested = drawn(task, 1000, 0), task.parts["test"]
+    judge = learn(KINDS["bert"].make(SIZES), task, "fine-tuned", taught, TOKENIZER, Setting(3e-3), seed=0)
+    assert score(judged(judge, tested, TOKENIZER), labels_of(tested)) > 0.9
+    (counter,) = few_labels.counters(task, [["a"]])
+    assert score(counter.predict(taught, Setting(100.0), 0, tested), labels_of(tested)) > 0.9
+
+
+def test_the_second_text_is_told_from_the_first() -> None:
+    batch = Batch.of([Example(["ab"], [0], ["cd", "e"]), Example(["a"], [1], ["b"])], TOKENIZER, "pair", "[CLS]")
+    assert TOKENIZER.decode(batch.ids[0].tolist()) == "[CLS] ab [SEP] cd e [SEP]"
+    assert batch.segments.tolist() == [[0, 0, 0, 0, 1, 1, 1, 1], [0, 0, 0, 1, 1, 0, 0, 0]]
+    x = torch.randn(2, batch.ids.size(1), 4)
+    assert torch.allclose((batch.second.unsqueeze(1) @ x)[0, 0], x[0, 4:7].mean(dim=0))
+    assert batch.labels.tolist() == [0, 1]
+
+
+def test_spans_and_tags_are_scored_by_hand() -> None:
+    assert exact_spans(np.array([1, 2, 3, 4]), np.array([1, 2, 3, 5])) == 0.5
+    assert tag_f1(np.array([0, 1, 2, 2, 0]), np.array([0, 1, 1, 2, 2])) == pytest.approx(2 * 2 / (3 + 4))
+
+
+def test_the_four_kinds_of_task_have_their_examples(tmp_path: Path) -> None:
+    TOKENIZER.save(tmp_path / "tokenizer.json")
+    corpus = few_label_tasks.english(tmp_path)
+    assert [task.kind for task in corpus.tasks] == ["text", "pair", "words", "span"]
+    for task in corpus.tasks:
+        assert [len(part) for part in task.parts.values()][1:] == [500, 1_000]
+        assert len(task.parts["train"]) >= 2_000
+        for part in task.parts.values():
+            assert all(word == word.lower() for example in part[:200] for word in (*example.words, *example.second))
+        texts = [{(*e.words, "|", *e.second) for e in part} for part in task.parts.values()]
+        assert len(texts[0] & texts[2]) <= 0.25 * len(texts[2]), task.name  # some of the shortest pairs come twice
+    questions = corpus.tasks[3].parts["test"]
+    assert all(0 <= e.labels[0] <= e.labels[1] < min(len(e.words), e.labels[0] + 4) for e in questions)
+
+
 def test_bigrams_see_an_exchange() -> None:
     texts = [["the", "cat", "sat", "on", "a", "mat", "and", "slept"]] * 100
     order = Bigrams(task_of(False), texts)
@@ -198,14 +273,15 @@ def test_the_best_setting_on_validation_is_tested_and_nothing_is_computed_twice(
 
 def test_networks_start_from_the_pretrained_weights_unless_they_start_from_scratch(tmp_path: Path) -> None:
     task = task_of(True)
-    recipe = Recipe(TOKENIZER, {}, SIZES)
+    ways = dict.fromkeys(FAMILY, WAYS) | dict.fromkeys(EXCHANGED, WAYS[:1])
+    corpus = Corpus(Recipe(TOKENIZER, {}, SIZES), [], [task], ways)
     for seed in few_labels.PRETRAINING_SEEDS:
         for kind in KINDS:
             (tmp_path / f"seed-{seed}").mkdir(exist_ok=True)
             nothing = {key: torch.full_like(v, torch.nan) for key, v in KINDS[kind].make(SIZES).state_dict().items()}
             save_file(nothing, tmp_path / f"seed-{seed}" / f"{kind}.safetensors")
-    learners = few_labels.networks(task, recipe, tmp_path)
-    assert len({(learner.name, learner.way) for learner in learners}) == 9
+    learners = few_labels.networks(task, corpus, tmp_path)
+    assert len({(learner.name, learner.way) for learner in learners}) == 3 * 3 + 2
     for learner in learners:
         if learner.way == "from scratch":
             learner.predict(drawn(task, 20, 0), Setting(1e-3), 0, task.parts["test"])

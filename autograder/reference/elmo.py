@@ -187,8 +187,8 @@ class ELMo(nn.Module):
         if config.tie_embeddings and not isinstance(token_encoder, nn.Embedding):
             raise ValueError("Only an embedding has a vector for each token to be tied: set tie_embeddings=False.")
         self.token_encoder = token_encoder
-        self.forward_model = OneDirection(config)
-        self.backward_model = OneDirection(config)
+        self.forward_model: nn.Module = OneDirection(config)
+        self.backward_model: nn.Module = OneDirection(config)
         self.dropout = nn.Dropout(config.dropout)
         self.output_weight = None if config.tie_embeddings else nn.Parameter(torch.empty(V, D).normal_(std=std))
         self.output_bias = nn.Parameter(torch.zeros(V))

@@ -8,11 +8,14 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, hstack
+from sklearn.feature_extraction import FeatureHasher
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from autograder.reference.bert_heads import best_span
 from autograder.reference.counting import (
     cooccurrences,
     count_vectors,
@@ -30,19 +33,20 @@ STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
 NEAR = 5
 """How far a judge of senses looks to both sides."""
 
+LONGEST_SPAN = 4
+"""Words in an answer."""
+
 Rows: TypeAlias = np.ndarray | csr_matrix
 Rival = Callable[[Sequence[Example]], Rows]
 
 
-def asked(examples: Sequence[Example], of_words: bool) -> list[tuple[list[str], int]]:
-    """What there is to be judged: an example's words and the place that is asked about (−1 for all of them)."""
-    if not of_words:
-        return [(example.words, -1) for example in examples]
+def asked(examples: Sequence[Example]) -> list[tuple[list[str], int]]:
+    """The words of an example and the place that is asked about, for each label of a word."""
     return [(e.words, place) for e in examples for place, label in enumerate(e.labels) if label >= 0]
 
 
 def labels_of(examples: Sequence[Example]) -> np.ndarray:
-    """All labels in the order of :func:`asked`."""
+    """All labels, example by example; those of words in the order of :func:`asked`."""
     return np.array([label for example in examples for label in example.labels if label >= 0])
 
 
@@ -59,7 +63,7 @@ class Words:
 
     def __call__(self, examples: Sequence[Example]) -> Rows:
         rows, columns = [], []
-        judged = asked(examples, True)
+        judged = asked(examples)
         for row, (words, place) in enumerate(judged):
             reach = 1 if self.ordered else NEAR
             for there in range(max(0, place - reach), min(len(words), place + reach + 1)):
@@ -84,7 +88,7 @@ class CountedVectors:
         self.nothing = np.zeros(vectors.size(1), dtype=np.float32)
 
     def __call__(self, examples: Sequence[Example]) -> Rows:
-        return np.stack([self._row(words, place) for words, place in asked(examples, True)])
+        return np.stack([self._row(words, place) for words, place in asked(examples)])
 
     def _row(self, words: list[str], place: int) -> np.ndarray:
         around = [self.vectors.get(word, self.nothing) for word in words]
@@ -117,11 +121,76 @@ def _least(values: torch.Tensor) -> list[torch.Tensor]:
     return [*least, *[least[-1]] * (3 - len(least))]
 
 
+class Bag:
+    """How often each word stands in a text, rare words counting more; of a pair, which words one has or both have."""
+
+    def __init__(self, task: Task, words: Sequence[Sequence[str]]) -> None:
+        self.of_pairs = task.kind == "pair"
+        # The words of the examples belong to the task: the text to learn from need not have them.
+        texts = [*words, *(text for e in task.parts["train"] for text in (e.words, e.second))]
+        self.counter = TfidfVectorizer(analyzer=list, sublinear_tf=True, min_df=2).fit(texts)
+
+    def __call__(self, examples: Sequence[Example]) -> Rows:
+        if not self.of_pairs:
+            return self.counter.transform([e.words for e in examples])
+        sides = [
+            [[w for w in e.words if w not in e.second] for e in examples],
+            [[w for w in e.second if w not in e.words] for e in examples],
+            [[w for w in e.second if w in e.words] for e in examples],
+        ]
+        return hstack([self.counter.transform(side) for side in sides]).tocsr()
+
+
+class Spans:
+    """Which word begins and which ends the answer, by itself, its neighbors, and what sentence and question share.
+
+    Every word of a context is a row; what is known of it is combined with the question's first word.
+    """
+
+    def __init__(self, task: Task, words: Sequence[Sequence[str]]) -> None:
+        self.hasher = FeatureHasher(2**16, input_type="string", alternate_sign=False)
+
+    def __call__(self, examples: Sequence[Example]) -> Rows:
+        return self.hasher.transform(self._features(e, place) for e in examples for place in range(len(e.words)))
+
+    def _features(self, example: Example, place: int) -> list[str]:
+        words = ["", "", *example.words, "", ""]
+        begin = place - next((n for n, word in enumerate(reversed(example.words[:place])) if word == "."), place)
+        rest = example.words[place:]
+        end = place + (rest.index(".") if "." in rest else len(rest))
+        shared = len(set(example.words[begin:end]) & set(example.second[1:]))
+        near = [f"{step}:{words[place + 2 + step]}" for step in (-2, -1, 0, 1, 2)]
+        known = [
+            *near,
+            f"shares {shared}",
+            f"shares {shared}, {near[1]}",
+            f"asked: {example.words[place] in example.second}",
+        ]
+        return [*known, *(f"{example.second[0]} {fact}" for fact in known)]
+
+    def predict(self, taught: Sequence[Example], strength: float, others: Sequence[Example]) -> np.ndarray:
+        """The first and the last word of the likeliest spans of at most ``LONGEST_SPAN`` words, (2N,)."""
+        rows, found = self(others), []
+        for end in (0, 1):
+            right = [place == e.labels[end] for e in taught for place in range(len(e.words))]
+            found.append(regress(self(taught), np.array(right), strength).decision_function(rows))
+        sizes = np.cumsum([len(e.words) for e in others])[:-1]
+        ends = zip(*(np.split(scores, sizes) for scores in found), strict=True)
+        spans = [best_span(torch.tensor([first]), torch.tensor([last]), LONGEST_SPAN) for first, last in ends]
+        return np.array([int(place) for span in spans for place in span])
+
+
 def rivals_for(task: Task) -> dict[str, Callable[[Task, Sequence[Sequence[str]]], Rival]]:
     """Who competes in a task."""
-    if task.of_words:
+    if task.kind == "words":
         return {"words around": Words, "counted vectors": CountedVectors}
-    return {"bigrams": Bigrams}
+    return (
+        {"words": Bag}
+        if task.cue == "bag"
+        else {"words around": Spans}
+        if task.kind == "span"
+        else {"bigrams": Bigrams}
+    )
 
 
 def regress(rows: Rows, labels: np.ndarray, strength: float) -> Pipeline:

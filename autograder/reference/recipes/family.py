@@ -4,7 +4,8 @@
 
 The text is wikipedia's article leads and the addresses on the state of the union; the tokenizer cuts its words into
 4,096 pieces. The models have within 5 % as many parameters outside the embeddings. A run that is stopped is resumed.
-At its end the folder holds the weights in 16 bits, the log, and what there is to say about them.
+At its end the folder holds the weights in 16 bits, the log, and what there is to say about them. Beside the three
+there are the two models that lie between ELMo and BERT, see ``recipes/exchange.py``.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from autograder.data.batches import ShuffledChunks
 from autograder.reference.bert import IGNORED, BertConfig, BertForPreTraining, mask_tokens
 from autograder.reference.elmo import ELMo, ElmoConfig
 from autograder.reference.gpt import GPT, GPTConfig
+from autograder.reference.recipes.exchange import bert_with_lstms, elmo_without_lstms
 from autograder.reference.training import TrainingConfig, evaluating, step_seed, train
 from autograder.reference.wordpiece import WordPiece, train_wordpiece
 
@@ -47,6 +49,7 @@ class Sizes:
         d_model: width of the Transformers, D.
         num_layers: of the Transformers.
         lstm_size: width of ELMo, whose two layers of LSTMs in two directions are to be as large as the Transformers.
+        lstm_in_bert_size: of the LSTMs in BERT's place, likewise.
         masking: share of the tokens that BERT is asked for. The paper's 15 % start more slowly in a model this small.
         dropout: none in pretraining, which sees no text often enough to learn it by heart.
     """
@@ -55,6 +58,7 @@ class Sizes:
     d_model: int = 128
     num_layers: int = 4
     lstm_size: int = 157
+    lstm_in_bert_size: int = 155
     masking: float = 0.3
     dropout: float = 0.0
 
@@ -65,18 +69,28 @@ def make_elmo(sizes: Sizes) -> ELMo:
     return ELMo(ElmoConfig(sizes.vocab_size, D, D, dropout=sizes.dropout, tie_embeddings=True))
 
 
-def make_bert(sizes: Sizes) -> BertForPreTraining:
+def bert_config(sizes: Sizes) -> BertConfig:
     """An encoder that learns from little: norms inside the branches, rotary positions, a wide start."""
     D = sizes.d_model
     options: dict[str, Any] = {"norm_first": True, "positions": "rotary", "initial_std": 0.05}
     options["dropout"] = sizes.dropout
-    return BertForPreTraining(BertConfig(sizes.vocab_size, D, sizes.num_layers, 4, 4 * D, CONTEXT, **options))
+    return BertConfig(sizes.vocab_size, D, sizes.num_layers, 4, 4 * D, CONTEXT, **options)
 
 
-def make_gpt(sizes: Sizes) -> GPT:
+def gpt_config(sizes: Sizes) -> GPTConfig:
     """The same as a decoder."""
     options: dict[str, Any] = {"positions": "rotary", "initial_std": 0.05, "dropout": sizes.dropout}
-    return GPT(GPTConfig(sizes.vocab_size, CONTEXT, sizes.d_model, sizes.num_layers, 4, **options))
+    return GPTConfig(sizes.vocab_size, CONTEXT, sizes.d_model, sizes.num_layers, 4, **options)
+
+
+def make_elmo_without_lstms(sizes: Sizes) -> ELMo:
+    """ELMo's two directions, each with half of the decoder's layers."""
+    return elmo_without_lstms(replace(gpt_config(sizes), num_layers=sizes.num_layers // 2))
+
+
+def make_bert_with_lstms(sizes: Sizes) -> BertForPreTraining:
+    """BERT, with as many LSTMs as ELMo has."""
+    return bert_with_lstms(bert_config(sizes), sizes.lstm_in_bert_size)
 
 
 def mean_loss(logits: Callable[[Tensor], Tensor], hidden: Tensor, targets: Tensor) -> Tensor:
@@ -130,8 +144,10 @@ class Kind:
 
 KINDS = {
     "elmo": Kind(make_elmo, elmo_loss, 16e-3),
-    "bert": Kind(make_bert, bert_loss, 4e-3),
-    "gpt": Kind(make_gpt, gpt_loss, 4e-3),
+    "bert": Kind(lambda sizes: BertForPreTraining(bert_config(sizes)), bert_loss, 4e-3),
+    "gpt": Kind(lambda sizes: GPT(gpt_config(sizes)), gpt_loss, 4e-3),
+    "elmo_without_lstms": Kind(make_elmo_without_lstms, elmo_loss, 4e-3),
+    "bert_with_lstms": Kind(make_bert_with_lstms, bert_loss, 16e-3),
 }
 
 LEFT_OUT = ("embedding", "token_encoder", "output_bias", "masked_lm_head.bias", "pooler", "next_sentence_head")

@@ -1,18 +1,22 @@
-"""Tasks for which the texts themselves have the labels: names and exchanged words, senses and agreement."""
+"""Tasks for which the texts themselves have the labels, or that are made from rules, so that labels are not scarce.
 
-from collections.abc import Callable
+Names and exchanged words in the Bible, senses and agreement in a small grammar, and on the family's text the four kinds
+of task to which one encoder is to be fitted (Devlin et al. 2019, figure 4): a text, a pair, each word, a span.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import regex
 
 from autograder.data import load
-from autograder.data.generated import grammar, lexicon, verses
+from autograder.data.generated import entailment, entities, grammar, lexicon, questions, verses
 from autograder.data.generated.verses import IGNORED
 from autograder.reference.recipes.family import PARTS, TOKENIZER, Recipe, Sizes
-from autograder.reference.wordpiece import WordPiece
+from autograder.reference.wordpiece import WordPiece, basic_tokens
 
 POOL, VALIDATION, TEST = 4_000, 500, 1_000
 """Examples to draw from, to choose by and to report."""
@@ -20,16 +24,33 @@ POOL, VALIDATION, TEST = 4_000, 500, 1_000
 LONGEST = 100
 """Words in an example; longer ones are left out."""
 
+TOPIC_WORDS = 48
+"""So much of an article is read to tell its topic."""
+
 GRAMMAR_SENTENCES = {"train": 60_000, "validation": 2_000, "test": 2_000}
-GRAMMAR_SIZES = Sizes(vocab_size=5 + len(lexicon.VOCABULARY) + 2, num_layers=2, lstm_size=111)
+GRAMMAR_SIZES = Sizes(5 + len(lexicon.VOCABULARY) + 2, num_layers=2, lstm_size=111, lstm_in_bert_size=96)
 """Two layers are enough for 332 words; the LSTMs then have as many parameters at a width of 111."""
 
 
+Kind: TypeAlias = Literal["words", "text", "pair", "span"]
+
+
+FAMILY, EXCHANGED = ("elmo", "bert", "gpt"), ("elmo_without_lstms", "bert_with_lstms")
+
+
 class Example(NamedTuple):
-    """Words, and what is asked about them: a label for each word, −100 where nothing is asked, or one for all."""
+    """Words, and what is asked about them.
+
+    Attributes:
+        words: a text, the first of a pair, or the context of a question.
+        labels: a label for each word, −100 where nothing is asked; one for a text or a pair; or the first and the last
+            word of the span that is asked for.
+        second: the other text of a pair, or the question.
+    """
 
     words: list[str]
     labels: list[int]
+    second: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -37,8 +58,8 @@ class Task:
     """What is to be judged.
 
     Attributes:
-        of_words: whether each word has its label.
-        num_labels: number of different labels.
+        kind: what is labeled: each of the words, a text, a pair of texts, or a span.
+        num_labels: number of different labels; for a span 2, its first and its last word.
         parts: the examples of "train", "validation" and "test"; each from its own part of the text.
         label_counts: of how many labeled examples one learns, in turn.
         score: of predictions and labels, each (N,).
@@ -46,7 +67,7 @@ class Task:
     """
 
     name: str
-    of_words: bool
+    kind: Kind
     num_labels: int
     parts: dict[str, list[Example]]
     label_counts: tuple[int, ...]
@@ -54,18 +75,42 @@ class Task:
     cue: str
 
 
+WAYS = ("fine-tuned", "frozen", "from scratch")
+
+
 @dataclass(frozen=True)
 class Corpus:
-    """A text to learn the language from, cut into words for the counters and into tokens for the models."""
+    """A text to learn the language from, cut into words for the counters and into tokens for the models.
+
+    Attributes:
+        words: of the training part.
+        ways: in which each model competes.
+        lengths: how many times the usual number of steps there may be; the best on validation is taken.
+        is_familys: whether the models are those that come with the course, and not pretrained anew.
+    """
 
     recipe: Recipe
     words: list[list[str]]
     tasks: list[Task]
+    ways: Mapping[str, Sequence[str]]
+    lengths: Sequence[int] = (1, 3)
+    is_familys: bool = False
 
 
 def accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
     """The share that is right."""
     return float((predicted == labels).mean())
+
+
+def exact_spans(predicted: np.ndarray, labels: np.ndarray) -> float:
+    """The share of spans of which both ends are right."""
+    return float((predicted == labels).reshape(-1, 2).all(axis=1).mean())
+
+
+def tag_f1(predicted: np.ndarray, labels: np.ndarray) -> float:
+    """As :func:`f1`, over all labels but 0, which says that there is nothing."""
+    right = float(((predicted == labels) & (labels > 0)).sum())
+    return 2 * right / max(1.0, float((predicted > 0).sum() + (labels > 0).sum()))
 
 
 def f1(predicted: np.ndarray, labels: np.ndarray) -> float:
@@ -94,10 +139,11 @@ def basic_english(folder: Path) -> Corpus:
         ordered[part] = [Example(verse.tokens, [verse.swapped]) for verse in verses.swapped(lines[part], generator)]
     counts = (50, 200, 1000)
     tasks = [
-        Task("names", True, 2, _some(named), counts, f1, "neighbors"),
-        Task("swapped", False, 2, _some(ordered), counts, accuracy, "order"),
+        Task("names", "words", 2, _some(named), counts, f1, "neighbors"),
+        Task("swapped", "text", 2, _some(ordered), counts, accuracy, "order"),
     ]
-    return Corpus(recipe, [[word.lower() for word in line] for line in lines["train"]], tasks)
+    ways = dict.fromkeys(FAMILY, WAYS) | dict.fromkeys(EXCHANGED, WAYS[:1])
+    return Corpus(recipe, [[word.lower() for word in line] for line in lines["train"]], tasks, ways)
 
 
 def small_grammar(folder: Path) -> Corpus:
@@ -122,13 +168,56 @@ def small_grammar(folder: Path) -> Corpus:
         agreeing[part] = [Example(words, [label]) for words, label in grammar.judgments(pairs, generator)]
     counts = (20, 50, 200, 1000)
     tasks = [
-        Task("sense", True, len(lexicon.DOMAINS), senses, counts, accuracy, "sentence"),
-        Task("agreement", False, 2, agreeing, counts, accuracy, "order"),
+        Task("sense", "words", len(lexicon.DOMAINS), senses, counts, accuracy, "sentence"),
+        Task("agreement", "text", 2, agreeing, counts, accuracy, "order"),
     ]
-    return Corpus(recipe, sentences["train"], tasks)
+    return Corpus(recipe, sentences["train"], tasks, dict.fromkeys(FAMILY, WAYS))
 
 
-CORPORA: dict[str, Callable[[Path], Corpus]] = {"basic_english": basic_english, "grammar": small_grammar}
+def english(folder: Path) -> Corpus:
+    """The family's text: topics of its articles, and pairs, entities and questions that are made from rules.
+
+    Where names or years of training and test differ, those of the choice of settings are the training's.
+    """
+    recipe = Recipe.prepare(folder)
+    split = load("wikipedia", allow_stand_in=False).split()
+    labeled = {part: [d for d in getattr(split, part) if d.label] for part in PARTS}
+    topics = sorted({d.label for d in labeled["train"]})
+    of_kind: dict[str, dict[str, list[Example]]] = {name: {} for name in ("topics", "pairs", "entities", "questions")}
+    for number, (part, count) in enumerate(zip(PARTS, (POOL, VALIDATION, TEST), strict=True)):
+        generator = np.random.default_rng([3, number])
+        of_kind["topics"][part] = [
+            Example(basic_tokens(d.text)[:TOPIC_WORDS], [topics.index(d.label)]) for d in labeled[part]
+        ]
+        of_kind["pairs"][part] = [
+            Example(basic_tokens(pair.premise), [pair.label], basic_tokens(pair.hypothesis))
+            for pair in entailment.entailment(count, generator)
+        ]
+        of_kind["entities"][part] = [
+            Example([token.lower() for token in tagged.tokens], [entities.TAGS.index(tag) for tag in tagged.tags])
+            for tagged in entities.entities(count, "test" if part == "test" else "train", generator)
+        ]
+        of_kind["questions"][part] = [
+            Example([t.lower() for t in q.tokens], [q.first, q.last], basic_tokens(q.question))
+            for q in questions.questions(count, generator)
+        ]
+    counts = (20, 50, 200, 1000)
+    tasks = [
+        Task("topics", "text", len(topics), _some(of_kind["topics"]), counts, accuracy, "bag"),
+        Task("pairs", "pair", len(entailment.LABELS), of_kind["pairs"], counts, accuracy, "bag"),
+        Task("entities", "words", len(entities.TAGS), of_kind["entities"], counts, tag_f1, "neighbors"),
+        Task("questions", "span", 2, of_kind["questions"], counts, exact_spans, "span"),
+    ]
+    sentences = [basic_tokens(d.text) for d in split.train]
+    ways = {"bert": WAYS, "elmo": WAYS[1:2], "minilm": WAYS[:2]}
+    return Corpus(recipe, sentences, tasks, ways, lengths=(1,), is_familys=True)
+
+
+CORPORA: dict[str, Callable[[Path], Corpus]] = {
+    "basic_english": basic_english,
+    "grammar": small_grammar,
+    "english": english,
+}
 
 
 def drawn(task: Task, count: int, seed: int) -> list[Example]:

@@ -23,13 +23,22 @@ from tqdm.auto import tqdm
 
 from autograder.data.batches import LengthBatches, pad
 from autograder.reference.attention import padding_mask
-from autograder.reference.bert import BertForPreTraining
-from autograder.reference.bert_heads import label_loss
+from autograder.reference.bert import Bert, BertForPreTraining
+from autograder.reference.bert_heads import best_span, label_loss
 from autograder.reference.elmo import ELMo, ScalarMix
 from autograder.reference.gpt import GPT
-from autograder.reference.recipes.counting_rivals import STRENGTHS, Rival, labels_of, regress, rivals_for
-from autograder.reference.recipes.family import KINDS, TRAINING, Recipe
-from autograder.reference.recipes.few_label_tasks import CORPORA, Corpus, Example, Task, drawn
+from autograder.reference.pretrained import FOLDER, load_minilm
+from autograder.reference.recipes.counting_rivals import (
+    LONGEST_SPAN,
+    STRENGTHS,
+    Rival,
+    Spans,
+    labels_of,
+    regress,
+    rivals_for,
+)
+from autograder.reference.recipes.family import KINDS, TRAINING
+from autograder.reference.recipes.few_label_tasks import CORPORA, Corpus, Example, Kind, Task, drawn
 from autograder.reference.training import TrainingConfig, evaluating, train
 from autograder.reference.wordpiece import WordPiece
 
@@ -43,88 +52,129 @@ LABEL_SEEDS = (0, 1, 2, 3)
 
 CHOICE_SEED, CHOICE_COUNT = 100, 200
 RATES = (3e-4, 1e-3, 3e-3)
-LENGTHS = (1, 3)
-"""Settings to choose from, on validation: the highest rate, and how many times the usual number of steps."""
+PUBLISHED, PUBLISHED_RATES = "minilm", (3e-5, 1e-4, 3e-4)
+"""Settings to choose from, on validation: the highest rate, and lower ones for a large model that is fine-tuned."""
 
 STEPS = {20: 60, 50: 100, 200: 200, 1000: 400}
 BATCH = 16
 
-WAYS = ("fine-tuned", "frozen", "from scratch")
 COLUMNS = ("task", "learner", "way", "labels", "seed", "rate", "steps", "part", "score", "seconds")
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Examples as a model reads them, between two [SEP].
+    """Examples as a model reads them: a mark, the words, [SEP], and, if there is one, the second text and [SEP].
 
     Attributes:
         ids: (B, T). lengths: (B,).
         words: (B, W, T), the share of each token in a word, so that a word's vector is the mean of its pieces'.
-        labels: (B, W) with −100 where nothing is asked, or (B,) for whole examples.
+        second: (B, T), the share of each token in the second text; 0 if there is none.
+        labels: (B, W) with −100 where nothing is asked, (B,) for whole examples, or (B, 2) for spans.
     """
 
     ids: Tensor
     lengths: Tensor
     words: Tensor
+    second: Tensor
     labels: Tensor
 
     @staticmethod
-    def of(examples: Sequence[Example], tokenizer: WordPiece, of_words: bool) -> "Batch":
-        """Encode examples."""
+    def of(examples: Sequence[Example], tokenizer: WordPiece, kind: Kind, mark: str = "[SEP]") -> "Batch":
+        """Encode examples; ``mark`` stands in front of them, as the model is used to."""
         end = tokenizer.ids["[SEP]"]
         pieces = [[tokenizer.encode(word) for word in example.words] for example in examples]
-        ids, lengths = pad([[end, *(i for word in words for i in word), end] for words in pieces], end)
+        seconds = [[i for word in example.second for i in tokenizer.encode(word)] for example in examples]
+        rows = [
+            [tokenizer.ids[mark], *(i for word in words for i in word), end, *([*second, end] if second else [])]
+            for words, second in zip(pieces, seconds, strict=True)
+        ]
+        ids, lengths = pad(rows, end)
         shares = torch.zeros(len(examples), max(map(len, pieces)), ids.size(1))  # (B, W, T)
-        for b, words in enumerate(pieces):
+        of_second = torch.zeros(len(examples), ids.size(1))
+        for b, (words, second) in enumerate(zip(pieces, seconds, strict=True)):
             start = 1
             for w, word in enumerate(words):
                 shares[b, w, start : start + len(word)] = 1 / max(1, len(word))
                 start += len(word)
-        if of_words:
+            of_second[b, start + 1 : start + 1 + len(second)] = 1 / max(1, len(second))
+        if kind == "words":
             labels = pad([[label + 100 for label in example.labels] for example in examples], 0)[0] - 100
         else:
-            labels = torch.tensor([example.labels[0] for example in examples])
-        return Batch(ids, lengths, shares, labels)
+            labels = torch.tensor([example.labels for example in examples]).squeeze(1)
+        return Batch(ids, lengths, shares, of_second, labels)
+
+    @property
+    def segments(self) -> Tensor:
+        """(B, T), 1 from the second text on, for a model that was trained with pairs."""
+        begun = (self.second > 0).long().cummax(dim=1).values
+        return begun * (torch.arange(self.ids.size(1)) < self.lengths.unsqueeze(1))
 
 
-def all_layers(model: nn.Module, ids: Tensor, lengths: Tensor) -> list[Tensor]:
-    """What each layer of one of the three makes of the tokens, (B, T, D) or (B, T, 2D)."""
+def all_layers(model: nn.Module, batch: Batch) -> list[Tensor]:
+    """What each layer of a model makes of the tokens, (B, T, D) or (B, T, 2D)."""
+    mask = padding_mask(batch.lengths, batch.ids.size(1))
     if isinstance(model, ELMo):
-        return model.hidden_states(ids, lengths)
+        return model.hidden_states(batch.ids, batch.lengths)
+    if isinstance(model, GPT):
+        return model.hidden_states(batch.ids)
     if isinstance(model, BertForPreTraining):
-        return model.bert.hidden_states(ids, mask=padding_mask(lengths, ids.size(1)))
-    assert isinstance(model, GPT)
-    return model.hidden_states(ids)
+        return model.bert.hidden_states(batch.ids, mask=mask)
+    assert isinstance(model, Bert)  # a published one, which was trained with pairs
+    return model.hidden_states(batch.ids, batch.segments, mask)
+
+
+VECTORS: dict[Kind, int] = {"words": 1, "text": 2, "pair": 4, "span": 3}
+"""How many vectors of the model's width a judge looks at."""
+
+
+def mark_of(model: nn.Module) -> str:
+    """What stands in front of all that a model reads."""
+    return "[CLS]" if isinstance(model, Bert) else "[SEP]"
 
 
 class Judge(nn.Module):
-    """A mix of a model's layers and one linear map: for each word, or for the mean and the maximum over all tokens."""
+    """A mix of a model's layers and one linear map.
+
+    It looks at each word; at the mean and the maximum over all tokens of a text; at the means u, v of a pair's two
+    texts, as (u, v, |u − v|, u · v); or at each word x of a context and the mean q of the question, as (x, q, x · q).
+    """
 
     def __init__(self, model: nn.Module, task: Task, frozen: bool) -> None:
         super().__init__()
-        self.model, self.of_words, self.frozen = model, task.of_words, frozen
-        token = torch.zeros(1, 1, dtype=torch.long)
+        self.model, self.kind, self.frozen = model, task.kind, frozen
+        one = torch.zeros(1, 1, dtype=torch.long)
         with evaluating(model):
-            layers = all_layers(model, token, torch.ones(1, dtype=torch.long))
+            layers = all_layers(model, Batch(one, one[0] + 1, one.unsqueeze(0), one, one))
         self.mix = ScalarMix(len(layers))
         self.dropout = nn.Dropout(0.1)
-        self.head = nn.Linear(layers[0].size(-1) * (1 if task.of_words else 2), task.num_labels)
+        self.head = nn.Linear(layers[0].size(-1) * VECTORS[task.kind], task.num_labels)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         if frozen:
             model.requires_grad_(False)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits (B, W, labels) or (B, labels)."""
+        """Logits (B, W, labels), (B, labels), or for spans (B, 2, W)."""
         if self.frozen:
             with evaluating(self.model):
-                layers = all_layers(self.model, batch.ids, batch.lengths)
+                layers = all_layers(self.model, batch)
         else:
-            layers = all_layers(self.model, batch.ids, batch.lengths)
+            layers = all_layers(self.model, batch)
         x = self.mix(layers)  # (B, T, D)
-        if self.of_words:
-            return self.head(self.dropout(batch.words @ x))
+        words = batch.words @ x  # (B, W, D)
+        if self.kind == "words":
+            return self.head(self.dropout(words))
+        is_word = batch.words.sum(dim=2) > 0  # (B, W)
+        second = (batch.second.unsqueeze(1) @ x).squeeze(1)  # (B, D)
+        if self.kind == "pair":
+            first = words.sum(dim=1) / is_word.sum(dim=1, keepdim=True)
+            both = torch.cat([first, second, (first - second).abs(), first * second], dim=1)
+            return self.head(self.dropout(both))
+        if self.kind == "span":
+            question = second.unsqueeze(1).expand_as(words)
+            scores = self.head(self.dropout(torch.cat([words, question, words * question], dim=2)))  # (B, W, 2)
+            return scores.mT.masked_fill(~is_word.unsqueeze(1), -torch.inf)
         outside = (torch.arange(x.size(1)) >= batch.lengths.unsqueeze(1)).unsqueeze(-1)  # (B, T, 1)
         mean = x.masked_fill(outside, 0.0).sum(dim=1) / batch.lengths.unsqueeze(1)
         most = x.masked_fill(outside, -torch.inf).amax(dim=1)
@@ -143,10 +193,11 @@ def learn(
     """Teach a model a task; returns the judge."""
     torch.manual_seed(seed)
     judge = Judge(model, task, frozen=way == "frozen")
-    batches = LengthBatches([len(example.words) for example in examples], BATCH, granularity=8, seed=seed)
+    lengths = [len(example.words) + len(example.second) for example in examples]
+    batches = LengthBatches(lengths, BATCH, granularity=8, seed=seed)
 
     def loss_of_step(step: int) -> Tensor:
-        batch = Batch.of([examples[place] for place in batches.batch(step)], tokenizer, task.of_words)
+        batch = Batch.of([examples[place] for place in batches.batch(step)], tokenizer, task.kind, mark_of(model))
         return label_loss(judge(batch), batch.labels)
 
     steps = setting.length * STEPS[len(examples)]
@@ -162,9 +213,13 @@ def judged(judge: Judge, examples: Sequence[Example], tokenizer: WordPiece) -> n
     found = []
     with evaluating(judge):
         for start in range(0, len(examples), 64):
-            batch = Batch.of(examples[start : start + 64], tokenizer, judge.of_words)
-            best = judge(batch).argmax(dim=-1)
-            found.append(best[batch.labels >= 0])
+            batch = Batch.of(examples[start : start + 64], tokenizer, judge.kind, mark_of(judge.model))
+            logits = judge(batch)
+            if judge.kind == "span":
+                ends = best_span(logits[:, 0], logits[:, 1], LONGEST_SPAN)
+                found.append(torch.stack(ends, dim=1).flatten())
+            else:
+                found.append(logits.argmax(dim=-1)[batch.labels >= 0])
     return torch.cat(found).numpy()
 
 
@@ -192,24 +247,35 @@ class Learner:
     predict: Callable[[Sequence[Example], Setting, int, Sequence[Example]], np.ndarray]
 
 
-def networks(task: Task, recipe: Recipe, folder: Path) -> list[Learner]:
-    """ELMo, BERT and GPT in all ways."""
-    sizes = replace(recipe.sizes, dropout=0.1)
+def networks(task: Task, corpus: Corpus, folder: Path) -> list[Learner]:
+    """The models of a corpus, in the ways in which they compete there."""
+    sizes = replace(corpus.recipe.sizes, dropout=0.1)
 
-    def predictor(kind: str, way: str) -> Callable[..., np.ndarray]:
+    def model_of(name: str, way: str, seed: int) -> tuple[nn.Module, WordPiece]:
+        if name == PUBLISHED:
+            return load_minilm()
+        model = KINDS[name].make(sizes)
+        if way != "from scratch":
+            pretrained = PRETRAINING_SEEDS[seed % len(PRETRAINING_SEEDS)]
+            place = FOLDER if corpus.is_familys else folder / f"seed-{pretrained}"
+            model.load_state_dict(load_file(place / f"{name}.safetensors"))
+        return model, corpus.recipe.tokenizer
+
+    def predictor(name: str, way: str) -> Callable[..., np.ndarray]:
         def predict(examples: Sequence[Example], setting: Setting, seed: int, others: Sequence[Example]) -> np.ndarray:
             torch.manual_seed(seed)
-            model = KINDS[kind].make(sizes)
-            if way != "from scratch":
-                pretrained = PRETRAINING_SEEDS[seed % len(PRETRAINING_SEEDS)]
-                model.load_state_dict(load_file(folder / f"seed-{pretrained}" / f"{kind}.safetensors"))
-            judge = learn(model, task, way, examples, recipe.tokenizer, setting, seed)
-            return judged(judge, others, recipe.tokenizer)
+            model, tokenizer = model_of(name, way, seed)
+            return judged(learn(model, task, way, examples, tokenizer, setting, seed), others, tokenizer)
 
         return predict
 
-    settings = [Setting(rate, length) for rate in RATES for length in LENGTHS]
-    return [Learner(kind, way, settings, predictor(kind, way)) for kind in KINDS for way in WAYS]
+    found = []
+    for name, ways in corpus.ways.items():
+        for way in ways:
+            rates = PUBLISHED_RATES if (name, way) == (PUBLISHED, "fine-tuned") else RATES
+            settings = [Setting(rate, length) for rate in rates for length in corpus.lengths]
+            found.append(Learner(name, way, settings, predictor(name, way)))
+    return found
 
 
 def counters(task: Task, words: Sequence[Sequence[str]]) -> list[Learner]:
@@ -217,6 +283,8 @@ def counters(task: Task, words: Sequence[Sequence[str]]) -> list[Learner]:
 
     def predictor(rival: Rival) -> Callable[..., np.ndarray]:
         def predict(examples: Sequence[Example], setting: Setting, seed: int, others: Sequence[Example]) -> np.ndarray:
+            if isinstance(rival, Spans):
+                return rival.predict(examples, setting.rate, others)
             return regress(rival(examples), labels_of(examples), setting.rate).predict(rival(others))
 
         return predict
@@ -299,9 +367,9 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def pretrain(corpus: Corpus, training: TrainingConfig, folder: Path) -> None:
-    """All three with all seeds; those that are there already are left alone."""
+    """All models of a corpus with all seeds; those that are there already are left alone."""
     for seed in PRETRAINING_SEEDS:
-        for kind in KINDS:
+        for kind in corpus.ways:
             place = folder / f"seed-{seed}"
             if not (place / f"{kind}.safetensors").exists():
                 rate = KINDS[kind].learning_rate
@@ -317,10 +385,11 @@ def main() -> None:
     torch.set_num_threads(chosen.threads)
     folder = chosen.folder / chosen.text
     corpus = CORPORA[chosen.text](folder)
-    pretrain(corpus, PRETRAINING[chosen.text], folder)
+    if not corpus.is_familys:
+        pretrain(corpus, PRETRAINING[chosen.text], folder)
     results = Results(chosen.folder / f"{chosen.text}.csv")
     for task in corpus.tasks:
-        compete(task, counters(task, corpus.words) + networks(task, corpus.recipe, folder), results)
+        compete(task, counters(task, corpus.words) + networks(task, corpus, folder), results)
     print(table(results.rows))
 
 

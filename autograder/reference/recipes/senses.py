@@ -119,7 +119,7 @@ class Reader:
                 chosen = order[start : start + 32]
                 ids, lengths = pad([encoded[number][0] for number in chosen], 0)
                 places = torch.tensor([encoded[number][1] for number in chosen])
-                layers = _layers(self.model, ids, lengths)
+                layers = layers_of(self.model, ids, lengths)
                 found.append([layer[torch.arange(len(chosen)), places] for layer in layers])
         back = np.argsort(order)
         return [torch.cat(parts).numpy()[back] for parts in zip(*found, strict=True)]
@@ -136,7 +136,8 @@ def _embedding_of(model: nn.Module) -> tuple[nn.Module, str]:
     return bert.embeddings, "word_embedding"
 
 
-def _layers(model: nn.Module, ids: Tensor, lengths: Tensor) -> list[Tensor]:
+def layers_of(model: nn.Module, ids: Tensor, lengths: Tensor) -> list[Tensor]:
+    """What each layer of a model makes of the tokens (B, T): L + 1 tensors (B, T, D)."""
     if isinstance(model, ELMo):
         return model.hidden_states(ids, lengths)
     if isinstance(model, GPT):
