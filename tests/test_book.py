@@ -395,6 +395,24 @@ def test_without_javascript_text_pictures_formulas_and_answers_are_there(browser
 
 
 @browser_test
+@pytest.mark.parametrize("origin", ["file", "http"])
+def test_a_model_runs_in_the_page_and_without_javascript_the_page_says_what_it_would(browser, origins, origin) -> None:
+    page = browser.new_page()
+    page.goto(f"{origins[origin]}/elmo.html", wait_until="load")
+    page.locator(".live button").click()
+    page.locator(".live li").first.wait_for()
+    assert page.locator(".live li").count() == 8
+    page.close()
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{origins[origin]}/elmo.html", wait_until="load")
+    assert page.get_by_text("With JavaScript, ELMo would run here").is_visible()
+    assert not page.locator(".live button").is_visible()
+    assert not page.locator(".live form").is_visible()
+    context.close()
+
+
+@browser_test
 def test_an_answer_opens_by_keyboard(browser, origins) -> None:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
