@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -163,8 +164,16 @@ def solved(path: Path) -> nbformat.NotebookNode:
     return notebook
 
 
+def seconds(cell: nbformat.NotebookNode) -> float:
+    """How long a cell took, by the kernel's messages."""
+    began, ended = (
+        datetime.fromisoformat(cell.metadata.execution[name]) for name in ("iopub.execute_input", "shell.execute_reply")
+    )
+    return (ended - began).total_seconds()
+
+
 @pytest.mark.parametrize("name", list(COURSE.assignments))
-def test_the_solution_notebook_runs_within_a_minute_and_every_check_passes(name: str) -> None:
+def test_the_solution_notebook_runs_within_a_minute_every_check_passes_and_most_in_a_second(name: str) -> None:
     started = time.perf_counter()
     notebook = solved(COURSE.assignment(name).solution_path)
     assert time.perf_counter() - started < 60
@@ -172,6 +181,7 @@ def test_the_solution_notebook_runs_within_a_minute_and_every_check_passes(name:
     assert checks
     for cell in checks:
         assert cell.outputs[0].data["text/plain"].startswith("✓"), cell.source
+    assert sorted(map(seconds, checks))[len(checks) // 2] < 1
     figures = [
         o for c in notebook.cells if c.cell_type == "code" for o in c.outputs if "image/png" in o.get("data", {})
     ]
@@ -184,19 +194,3 @@ def test_the_released_notebook_runs_to_its_end_unanswered(name: str) -> None:
     checks = [c for c in notebook.cells if c.cell_type == "code" and c.source.startswith("check(")]
     for cell in checks:
         assert "not answered yet" in cell.outputs[0].data["text/plain"], cell.source
-
-
-@pytest.mark.parametrize("name", list(COURSE.assignments))
-def test_a_check_answers_in_a_second_at_the_median(name: str) -> None:
-    asked = Kernel(COURSE.assignment(name).release_path.parent)
-    with asked.client.setup_kernel():
-        for cell in COURSE.assignment(name).solution.cells:
-            if cell.cell_type == "code" and not re.match(r"(check|progress)\(", cell.source):
-                asked.run(cell.source)
-        seconds = []
-        for cell in COURSE.assignment(name).solution.cells:
-            if cell.source.startswith("check("):
-                started = time.perf_counter()
-                asked.run(cell.source)
-                seconds.append(time.perf_counter() - started)
-    assert sorted(seconds)[len(seconds) // 2] < 1
