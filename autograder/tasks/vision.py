@@ -44,8 +44,8 @@ def patchify(student: Student, given: Given) -> Iterator[Case]:
 
 
 patchify.hints(
-    "Give every axis a name of its own first: `images.reshape(B, C, H // P, P, W // P, P)` has the axes batch, channel, "
-    "row of patches, row in the patch, column of patches, column in the patch.",
+    "Give every axis a name of its own first: `images.reshape(B, C, H // P, P, W // P, P)` has the axes batch, "
+    "channel, row of patches, row in the patch, column of patches, column in the patch.",
     "Then bring them into the order batch, row of patches, column of patches, channel, row in the patch, column in the "
     "patch, with `permute`, and let `reshape` glue the second with the third and the last three together.",
     "The inverse goes the same way back: six axes, `permute(0, 3, 1, 4, 2, 5)`, and four axes.",
@@ -229,8 +229,8 @@ patch_embedding.hints(
     "`forward` is one line: the linear layer works on the last axis, whatever stands before it.",
     "`self.projection.weight` is (D, C·P·P). `unflatten(1, (C, P, P))` gives it the three axes in the order in which a "
     "patch was flattened.",
-    "The convolution gives (B, D, H/P, W/P). `flatten(2)` reads its points row by row, (B, D, N), and what is wanted is "
-    "(B, N, D).",
+    "The convolution gives (B, D, H/P, W/P). `flatten(2)` reads its points row by row, (B, D, N), and what is wanted "
+    "is (B, N, D).",
 )
 KERNEL = "self.projection.weight.unflatten(1, (self.num_channels, P, P))"
 MAPS = "return maps.flatten(2).transpose(1, 2)"
@@ -252,8 +252,8 @@ patch_embedding.misconception_patch(
 )
 patch_embedding.misconception_patch(
     "no_stride",
-    "The convolution moves on by one pixel, so that it sees every square there is; it is to move on by P, from patch to "
-    "patch: `stride=P`.",
+    "The convolution moves on by one pixel, so that it sees every square there is; it is to move on by P, from patch "
+    "to patch: `stride=P`.",
     (", stride=P)", ")"),
 )
 patch_embedding.misconception_patch(
@@ -369,8 +369,8 @@ vision_transformer.hints(
 TOKENS = "torch.cat([class_token, patches], dim=1) + self.positions"
 vision_transformer.misconception_patch(
     "class_token_at_the_end",
-    "The class token stands behind the patches, so that each of them gets the position of its neighbor: it comes first, "
-    "and its position is row 0.",
+    "The class token stands behind the patches, so that each of them gets the position of its neighbor: it comes "
+    "first, and its position is row 0.",
     (TOKENS, "torch.cat([patches, class_token], dim=1) + self.positions"),
     ("self.final_norm(x[:, 0])", "self.final_norm(x[:, -1])"),
 )
@@ -462,6 +462,10 @@ vision_transformer.misconception_patch(
     "The dropout comes before the positions are added, and drops none of them; it comes behind the sum.",
     (TOKENS, "self.dropout(torch.cat([class_token, patches], dim=1)) + self.positions"),
     ("        x = self.dropout(x)\n", ""),
+)
+vision_transformer.equivalent(
+    "class_token = self.class_token.expand(len(patches), 1, -1)",
+    "there are patches for each image",
 )
 vision_transformer.alternative_patch(
     "two_sums",
@@ -604,6 +608,10 @@ interpolate_positions.equivalent(
     "stretched = F.interpolate(pictures, size=new, mode='bicubic')",
     "align_corners=False is what F.interpolate does by itself",
 )
+interpolate_positions.equivalent(
+    "return torch.cat([class_position, stretched[-1].flatten(1).T])",
+    "there is one picture, which is the first and the last",
+)
 interpolate_positions.alternative_patch(
     "permuted",
     (PICTURES, "others.reshape(1, old[0], old[1], -1).permute(0, 3, 1, 2)"),
@@ -615,7 +623,8 @@ interpolate_positions.alternative_patch(
         "    pictures = others.T.reshape(1, -1, *old)  # (1, D, R, S)\n"
         '    stretched = F.interpolate(pictures, size=new, mode="bicubic", align_corners=False)\n',
         "    columns = [\n"
-        '        F.interpolate(f.view(1, 1, *old), size=list(new), mode="bicubic").flatten() for f in others.unbind(1)\n'
+        '        F.interpolate(f.view(1, 1, *old), size=list(new), mode="bicubic").flatten()\n'
+        "        for f in others.unbind(1)\n"
         "    ]\n",
     ),
     (RETURNED, "return torch.vstack([class_position, torch.stack(columns, dim=1)])"),
@@ -653,9 +662,6 @@ def attention_rollout(student: Student, given: Given) -> Iterator[Case]:
         attentions = attention_of(given, B, H, T, L)
         right = reference.attention_rollout(attentions)
         yield case(name, student.attention_rollout(attentions), right, weight=weight, axes="B T T")
-    attentions, upstream = attention_of(given, 2, 3, 4, 2), given.normal(2, 4, 4)
-    answer = student.attention_rollout.gradient(attentions, upstream=upstream)
-    yield case("gradients", answer, expected_gradient(reference.attention_rollout, attentions, upstream=upstream))
 
 
 attention_rollout.hints(
@@ -737,6 +743,8 @@ attention_rollout.misconception_patch(
     (LAYER, "passed_on = weights.mean(dim=1)"),
     ("    return rollout", "    return (identity + rollout) / 2"),
 )
+attention_rollout.equivalent("identity = torch.eye(attentions[0].shape[-2])", "the weights of a head are square")
+attention_rollout.equivalent("identity = torch.eye(attentions[-1].shape[-1])", "all layers have the same positions")
 attention_rollout.alternative_patch(
     "from_the_last_to_the_first",
     ("for weights in attentions:", "for weights in reversed(attentions):"),
@@ -764,12 +772,12 @@ attention_rollout.alternative_patch(
 )
 
 
-STEPS, BATCH, FIRST_RATE, RATE = 120, 64, 0.02, 0.05
-ENOUGH = 0.7
+STEPS, BATCH, FIRST_RATE, RATE = 60, 64, 0.02, 0.05
+ENOUGH = 0.6
 """Accuracy. With thirty seeds the worked answer reaches PLACE; without positions it stays below half."""
 
 SIZES = {"image_size": 8, "patch_size": 2, "num_channels": 1, "num_classes": 10}
-WIDTHS = {"d_model": 16, "num_layers": 1, "num_heads": 4, "d_ff": 32, "dropout": 0.0}
+WIDTHS: dict[str, Any] = {"d_model": 16, "num_layers": 1, "num_heads": 8, "d_ff": 32, "dropout": 0.0}
 
 
 class Lesson(NamedTuple):
@@ -782,6 +790,7 @@ class Lesson(NamedTuple):
         secret: images that nobody has seen, and what they show.
         small: weights of the stand-in at the beginning.
         weights: of a Vision Transformer at the beginning.
+        seed: of the batches.
         right: the stand-in after each number of steps.
     """
 
@@ -841,12 +850,12 @@ def lesson(seed: int) -> Lesson:
         small, batches = given.weights(PublicRows(*STAND_IN)), given.seed()
         small["positions"] = 2 * small["positions"]
         after = {steps: stand_in_after(steps, small, train, batches) for steps in (1, 3)}
-        model, last = after[3]
+        model, (seen, shown) = after[3]
         said = model(asked).argmax(dim=1)
         wrong = (said + given.integers(1, 10, len(asked))) % 10
         told = torch.where(torch.arange(len(asked)) % 10 < 6, said, wrong)
-        others = [share_right(model, asked, told, True), *(share_right(model, *last, mode) for mode in (True, False))]
-        distinct = [0.6, *others]
+        others = [(asked, told, True), (seen, shown, True), (seen, shown, False)]
+        distinct = [0.6, *(share_right(model, *other) for other in others)]
         if all(abs(a - b) > 0.02 for i, a in enumerate(distinct) for b in distinct[:i]):
             break
     right = {steps: model for steps, (model, _) in after.items()}
@@ -894,8 +903,8 @@ def train_vision_transformer(student: Student, given: Given) -> Iterator[Case]:
 train_vision_transformer.hints(
     "Make the optimizer once, before the loop, with `model.parameters()`, and call `model.train()`. The loop is `for "
     "step, (images, labels) in enumerate(batches):`.",
-    'In each step set the rate, `optimizer.param_groups[0]["lr"] = learning_rate * (1 - step / len(batches))`; then the '
-    "loss, the old gradients away, the new ones, and the optimizer's step.",
+    'In each step set the rate, `optimizer.param_groups[0]["lr"] = learning_rate * (1 - step / len(batches))`; then '
+    "the loss, the old gradients away, the new ones, and the optimizer's step.",
     "After the loop: `model.eval()`, and under `torch.no_grad()` the share of `model(images).argmax(dim=-1) == labels` "
     "on the two tensors of `held_out`, as a float.",
 )
@@ -1023,8 +1032,8 @@ rearrange_patches.hints(
 PICKED = "patches[:, order]"
 rearrange_patches.misconception_patch(
     "order_inverted",
-    "The order is followed the wrong way round: patch n of the old image went to the place order[n]. Patch n of the new "
-    "image is patch order[n] of the old one.",
+    "The order is followed the wrong way round: patch n of the old image went to the place order[n]. Patch n of the "
+    "new image is patch order[n] of the old one.",
     (PICKED, "patches[:, order.argsort()]"),
 )
 rearrange_patches.misconception_patch(
