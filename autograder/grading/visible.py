@@ -1,4 +1,4 @@
-"""What a student's process may see of this machine: the interpreter, an allow-list of packages, its half of ours."""
+"""What a student's process may see here: the interpreter, an allow-list of packages, some data, its half of ours."""
 
 import importlib.metadata
 import os

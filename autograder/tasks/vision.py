@@ -339,7 +339,7 @@ def vision_transformer(student: Student, given: Given) -> Iterator[Case]:
         ("no layer", 4, 2, {"patch_size": 2, "num_channels": 1, "num_classes": 3, "num_layers": 0}, 1),
         ("one image, three layers", 4, 1, {"patch_size": 1, "num_channels": 3, "num_classes": 7, "num_layers": 3}, 2),
     ):
-        width = {"image_size": image_size, "d_model": 8, "num_heads": 2, "d_ff": 12, "dropout": 1.0}
+        width: dict[str, Any] = {"image_size": image_size, "d_model": 8, "num_heads": 2, "d_ff": 12, "dropout": 1.0}
         model = reference.VisionTransformer(reference.ViTConfig(**sizes, **width, layer_norm_eps=1e-5))
         weights = vit_weights(given, model)
         filled(model, weights)
