@@ -773,8 +773,11 @@ attention_rollout.alternative_patch(
 
 
 STEPS, BATCH, FIRST_RATE, RATE = 60, 64, 0.02, 0.05
-ENOUGH = 0.6
-"""Accuracy. With thirty seeds the worked answer reaches PLACE; without positions it stays below half."""
+ENOUGH, WITHIN_REACH = 0.6, 0.7
+"""Accuracies: what an answer must reach, and what the reference reaches from the weights that everybody begins with.
+
+From other weights it reaches 0.60 to 0.84, and without positions at most 0.48 (24 seeds).
+"""
 
 SIZES = {"image_size": 8, "patch_size": 2, "num_channels": 1, "num_classes": 10}
 WIDTHS: dict[str, Any] = {"d_model": 16, "num_layers": 1, "num_heads": 8, "d_ff": 32, "dropout": 0.0}
@@ -790,7 +793,7 @@ class Lesson(NamedTuple):
         secret: images that nobody has seen, and what they show.
         small: weights of the stand-in at the beginning.
         weights: of a Vision Transformer at the beginning.
-        seed: of the batches.
+        seed: of its batches. small_seed: of those of the stand-in.
         right: the stand-in after each number of steps.
     """
 
@@ -800,24 +803,24 @@ class Lesson(NamedTuple):
     small: dict[str, torch.Tensor]
     weights: dict[str, torch.Tensor]
     seed: int
+    small_seed: int
     right: dict[int, PublicRows]
 
 
 STAND_IN = (8, 8, 6, 10)
 
 
-def stand_in_after(steps: int, weights: dict[str, torch.Tensor], train: Any, seed: int) -> tuple[PublicRows, Any]:
-    """The stand-in after some steps, and the last batch."""
-    model = PublicRows(*STAND_IN)
-    model.load_state_dict(weights)
+def trained(model: nn.Module, train: tuple[torch.Tensor, torch.Tensor], rate: float, **how: int) -> Any:
+    """Train a model as it should be; returns the last batch."""
     model.train()
     optimizer = torch.optim.Adam(model.parameters())
-    for step, batch in enumerate(TrainingBatches(*train, batch_size=32, steps=steps, seed=seed)):
-        optimizer.param_groups[0]["lr"] = RATE * (1 - step / steps)
+    for step, batch in enumerate(TrainingBatches(*train, **how)):
+        optimizer.param_groups[0]["lr"] = rate * (1 - step / how["steps"])
         optimizer.zero_grad()
         F.cross_entropy(model(batch[0]), batch[1]).backward()
         optimizer.step()
-    return model.eval().requires_grad_(False), batch
+    model.eval().requires_grad_(False)
+    return batch
 
 
 def share_right(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, training: bool) -> float:
@@ -826,6 +829,24 @@ def share_right(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, tr
     right = (model(images).argmax(dim=1) == labels).double().mean().item()
     model.eval()
     return right
+
+
+def small_vit() -> reference.VisionTransformer:
+    """The reference of the Vision Transformer that is trained."""
+    return reference.VisionTransformer(reference.ViTConfig(**SIZES, **WIDTHS, layer_norm_eps=1e-5))
+
+
+def beginning(given: Given) -> dict[str, torch.Tensor]:
+    """Weights from which it learns quickly: outputs about as large as inputs, and positions that can be noticed."""
+    weights = given.weights(small_vit())
+    for name, drawn in weights.items():
+        if name.endswith("norm.weight"):
+            drawn.fill_(1.0)
+        elif name.endswith("bias"):
+            drawn.zero_()
+        elif drawn.ndim == 2 and name != "positions":
+            drawn.mul_(2 / drawn.shape[1] ** 0.5)
+    return weights
 
 
 @lru_cache(maxsize=4)
@@ -838,28 +859,27 @@ def lesson(seed: int) -> Lesson:
     labels = given.permutation(10)[torch.as_tensor(digits.labels)[order]]
     train, secret = (images[:1_300], labels[:1_300]), (images[1_400:], labels[1_400:])
     asked = images[1_300:1_400]
-    weights = {}
-    for name, drawn in given.weights(reference.VisionTransformer(reference.ViTConfig(**SIZES, **WIDTHS))).items():
-        if name.endswith("norm.weight"):
-            weights[name] = torch.ones_like(drawn)
-        elif name.endswith("bias"):
-            weights[name] = torch.zeros_like(drawn)
-        else:
-            weights[name] = drawn if drawn.ndim < 2 or name == "positions" else 2 * drawn / drawn.shape[1] ** 0.5
     while True:
-        small, batches = given.weights(PublicRows(*STAND_IN)), given.seed()
+        weights, seed = beginning(given), given.seed()
+        vit = small_vit()
+        vit.load_state_dict(weights)
+        trained(vit, train, FIRST_RATE, steps=STEPS, batch_size=BATCH, seed=seed)
+        if share_right(vit, *secret, training=False) >= WITHIN_REACH:
+            break
+    while True:
+        small, small_seed = given.weights(PublicRows(*STAND_IN)), given.seed()
         small["positions"] = 2 * small["positions"]
-        after = {steps: stand_in_after(steps, small, train, batches) for steps in (1, 3)}
-        model, (seen, shown) = after[3]
+        right = {steps: PublicRows(*STAND_IN) for steps in (1, 3)}
+        for steps, model in right.items():
+            model.load_state_dict(small)
+            seen, shown = trained(model, train, RATE, steps=steps, batch_size=32, seed=small_seed)
         said = model(asked).argmax(dim=1)
         wrong = (said + given.integers(1, 10, len(asked))) % 10
         told = torch.where(torch.arange(len(asked)) % 10 < 6, said, wrong)
         others = [(asked, told, True), (seen, shown, True), (seen, shown, False)]
         distinct = [0.6, *(share_right(model, *other) for other in others)]
         if all(abs(a - b) > 0.02 for i, a in enumerate(distinct) for b in distinct[:i]):
-            break
-    right = {steps: model for steps, (model, _) in after.items()}
-    return Lesson(train, (asked, told), secret, small, weights, batches, right)
+            return Lesson(train, (asked, told), secret, small, weights, seed, small_seed, right)
 
 
 @task("train_vision_transformer", seconds=20)
@@ -868,12 +888,12 @@ def train_vision_transformer(student: Student, given: Given) -> Iterator[Case]:
     here = lesson(given.seed())
     shown = here.secret[0][:30]
 
-    def batches(steps: int, size: int) -> Answer:
-        return student.fixture("TrainingBatches", *here.train, batch_size=size, steps=steps, seed=here.seed)
+    def batches(steps: int, size: int, seed: int) -> Answer:
+        return student.fixture("TrainingBatches", *here.train, batch_size=size, steps=steps, seed=seed)
 
     for name, steps in (("after one step", 1), ("after three steps", 3)):
         theirs = student.fixture("PublicRows", *STAND_IN).load(here.small)
-        reached = student.train_vision_transformer(theirs, batches(steps, 32), here.held_out, RATE)
+        reached = student.train_vision_transformer(theirs, batches(steps, 32, here.small_seed), here.held_out, RATE)
         if reached.failure:
             yield case(name, reached, weight=2)
         else:
@@ -883,7 +903,7 @@ def train_vision_transformer(student: Student, given: Given) -> Iterator[Case]:
     yield case("the accuracy returned", reached, 0.6, weight=3, tolerance=1e-4)
 
     theirs = student.VisionTransformer(student.ViTConfig(**SIZES, **WIDTHS)).load(here.weights)
-    reached = student.train_vision_transformer(theirs, batches(STEPS, BATCH), here.held_out, FIRST_RATE)
+    reached = student.train_vision_transformer(theirs, batches(STEPS, BATCH, here.seed), here.held_out, FIRST_RATE)
     images, labels = here.secret
     if reached.failure:
         yield case("digits that nobody saw", reached, weight=3)
