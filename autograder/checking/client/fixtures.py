@@ -5,6 +5,7 @@ a student may read it, and no answer is in it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -368,3 +369,86 @@ class PublicStep:
     def __call__(self, prefixes: Tensor) -> Tensor:
         """(N, t) → (N, V)."""
         return self.after[prefixes[:, -1]] + self.at[prefixes.shape[1] - 1]
+
+
+@fixture
+def settings(**numbers: Any) -> SimpleNamespace:
+    """Named numbers, as the configuration of a model has them."""
+    return SimpleNamespace(**numbers)
+
+
+@fixture
+class PublicParameters(nn.Module):
+    """Parameters under the names that a model has them, in the same nesting and without a ``forward``.
+
+    Args:
+        values: of all parameters, by name, such as ``layers.0.norm.weight``.
+        config: numbers that the model was made with.
+    """
+
+    def __init__(self, values: dict[str, Tensor], **config: int) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(**config)
+        for name, value in values.items():
+            *path, last = name.split(".")
+            module: nn.Module = self
+            for part, following in zip(path, [*path[1:], last], strict=True):
+                if part not in dict(module.named_children()):
+                    module.add_module(part, nn.ModuleList() if following.isdigit() else nn.Module())
+                module = getattr(module, part)
+            module.register_parameter(last, nn.Parameter(value.clone()))
+        self._optimizer = torch.optim.SGD(self.parameters(), lr=1.0)
+
+    def values(self) -> dict[str, Tensor]:
+        """All parameters by name."""
+        return {name: value.detach().clone() for name, value in self.state_dict().items()}
+
+    def trained(self) -> dict[str, Tensor]:
+        """All parameters by name, after one step of an optimizer that was made at the beginning adds 1 to each."""
+        for parameter in self.parameters():
+            parameter.grad = -torch.ones_like(parameter)
+        self._optimizer.step()
+        return self.values()
+
+
+class PublicBody(nn.Module):
+    """The mean over a sentence of one small layer."""
+
+    def __init__(self, vocab_size: int, width: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, width)
+        self.norm = nn.LayerNorm(width)
+        self.dense = nn.Linear(width, width)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(B, T) → (B, D)."""
+        return torch.tanh(self.dense(self.norm(self.embedding(ids)).mean(dim=1)))
+
+
+@fixture
+class PublicClassifier(nn.Module):
+    """A stand-in for a pretrained encoder with a new head, for tasks that fine-tune one; it notes how it was read.
+
+    Args:
+        vocab_size: V. width: D. num_labels: C.
+    """
+
+    def __init__(self, vocab_size: int, width: int, num_labels: int) -> None:
+        super().__init__()
+        self.body = PublicBody(vocab_size, width)
+        self.head = nn.Linear(width, num_labels)
+        self.modes: list[str] = []
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Take ids (B, T) to logits (B, C)."""
+        self.modes.append("training" if self.training else "evaluation")
+        return self.head(self.body(ids))
+
+    def values(self) -> dict[str, Tensor]:
+        """All parameters by name."""
+        return {name: value.detach().clone() for name, value in self.state_dict().items()}
+
+    def report(self) -> tuple[str, str]:
+        """The modes in which it was read, and the one in which it is now."""
+        now = "training" if self.training else "evaluation"
+        return " and ".join(sorted(set(self.modes))) or "not at all", now
