@@ -1,7 +1,6 @@
 """08-bert: three embeddings in a sum, two puzzles made of plain text, heads, published weights, and few labels."""
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -1203,3 +1202,1302 @@ def coins_in_advance(documents, generator):
         second = other[int(part * len(other))] if coin else filled[number][i + 1]
         pairs.append((filled[number][i], second, coin))
     return pairs
+
+
+@task("mlm_loss")
+def mlm_loss(student: Student, given: Given) -> Iterator[Case]:
+    """The mean cross-entropy where there is a label, scored by the table that embeds."""
+    B, T, D, V = 3, 5, 4, 7
+    for name, asked, scale, weight in (
+        ("some tokens asked for", (2, 1, 3), 1.0, 3),
+        ("one token asked for", (0, 1, 0), 1.0, 1),
+        ("all tokens asked for", (5, 5, 5), 1.0, 1),
+        ("large scores", (1, 4, 2), 30.0, 1),
+        ("none asked for", (0, 0, 0), 1.0, 1),
+    ):
+        inputs = scale * given.normal(B, T, D), 1.5 * given.normal(V, D), 2 * given.normal(V)
+        labels = some_labels(given, asked, T, V)
+        yield case(name, student.mlm_loss(*inputs, labels), reference.mlm_loss(*inputs, labels), weight=weight)
+    inputs = given.normal(2, T, D), 1.5 * given.normal(V, D), 2 * given.normal(V)
+    labels, upstream = some_labels(given, (3, 1), T, V), torch.tensor(1.5)
+    yield case(
+        "gradients",
+        student.mlm_loss.gradient(*inputs, labels, upstream=upstream),
+        expected_gradient(reference.mlm_loss, *inputs, labels, upstream=upstream),
+        weight=3,
+    )
+
+
+def some_labels(given: Given, asked: tuple[int, ...], T: int, V: int) -> torch.Tensor:
+    """Labels, as many in each sentence as are asked for, and −100 elsewhere; token 0 is not among them."""
+    labels = given.integers(1, V, len(asked), T)
+    for row, count in zip(labels, asked, strict=True):
+        row[given.permutation(T)[count:]] = -100
+    return labels
+
+
+mlm_loss.hints(
+    "`asked = labels != -100` is (B, T), and `hidden[asked]` picks out the N vectors at these positions, (N, D). "
+    "`labels[asked]` are their N tokens, in the same order.",
+    'The scores are `hidden[asked] @ embedding_weight.T + bias`. `F.cross_entropy(…, reduction="sum")` of nothing is '
+    "0; divide by N, or by 1 if N is 0.",
+)
+
+
+@mlm_loss.misconception(
+    "The positions that nobody asked for are counted as well, as if their label were token 0. A position with the label "
+    "−100 takes no part in the loss."
+)
+def unasked_counted_as_zero(hidden, embedding_weight, bias, labels):
+    logits = hidden @ embedding_weight.T + bias
+    return F.cross_entropy(logits.flatten(0, 1), labels.clamp(min=0).flatten())
+
+
+@mlm_loss.misconception(
+    "The sum is divided by the number of all positions. It is divided by the number of those that are asked for: the "
+    "loss must not change when words are added that nobody asks for."
+)
+def divided_by_all(hidden, embedding_weight, bias, labels):
+    logits = hidden @ embedding_weight.T + bias
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum") / labels.numel()
+
+
+@mlm_loss.misconception("This is the sum; the mean over the positions that are asked for is wanted.")
+def summed(hidden, embedding_weight, bias, labels):
+    logits = hidden @ embedding_weight.T + bias
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum")
+
+
+@mlm_loss.misconception("The bias is missing: every token has a number of its own that is added to its score.")
+def no_bias(hidden, embedding_weight, bias, labels):
+    asked = labels != -100
+    total = F.cross_entropy(hidden[asked] @ embedding_weight.T + 0 * bias, labels[asked], reduction="sum")
+    return total / asked.sum().clamp(min=1)
+
+
+@mlm_loss.misconception(
+    "The table that scores is a copy, cut off from the one that embeds, so that no gradient reaches it from here. It "
+    "is one tensor in two places: use `embedding_weight` itself, without `detach`, `data` or `clone().detach()`."
+)
+def untied_copy(hidden, embedding_weight, bias, labels):
+    asked = labels != -100
+    logits = hidden[asked] @ embedding_weight.detach().clone().T + bias
+    return F.cross_entropy(logits, labels[asked], reduction="sum") / asked.sum().clamp(min=1)
+
+
+@mlm_loss.misconception(
+    "Where nothing is asked for, the mean of no numbers is NaN, and one such batch ruins a model. The loss is 0 there: "
+    "divide the sum by at least 1."
+)
+def nan_for_nothing(hidden, embedding_weight, bias, labels):
+    logits = hidden @ embedding_weight.T + bias
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
+
+
+@mlm_loss.misconception(
+    "There is a softmax before the cross-entropy, which takes its own: hand it the scores as they are."
+)
+def softmax_twice(hidden, embedding_weight, bias, labels):
+    asked = labels != -100
+    logits = (hidden[asked] @ embedding_weight.T + bias).softmax(dim=-1)
+    return F.cross_entropy(logits, labels[asked], reduction="sum") / asked.sum().clamp(min=1)
+
+
+@mlm_loss.misconception(
+    "The logarithm is taken of a softmax: where a probability is too small for a float, that is infinite. "
+    "`F.cross_entropy` and `log_softmax` work with the scores themselves."
+)
+def logarithm_of_a_softmax(hidden, embedding_weight, bias, labels):
+    asked = labels != -100
+    p = (hidden[asked] @ embedding_weight.T + bias).softmax(dim=-1)
+    picked = p[torch.arange(len(p)), labels[asked]]
+    return -picked.log().sum() / asked.sum().clamp(min=1)
+
+
+@mlm_loss.misconception(
+    "The mean is taken within each sentence first, and then over the sentences, so that a word weighs more in a sentence "
+    "where few are asked for. It is one mean over all that are asked for."
+)
+def mean_of_means(hidden, embedding_weight, bias, labels):
+    means = []
+    for vectors, wanted in zip(hidden, labels, strict=True):
+        asked = wanted != -100
+        logits = vectors[asked] @ embedding_weight.T + bias
+        means.append(F.cross_entropy(logits, wanted[asked], reduction="sum") / asked.sum().clamp(min=1))
+    return torch.stack(means).mean()
+
+
+@mlm_loss.misconception("The sign is turned round: a loss falls when the true tokens become more likely.")
+def sign_turned_round(hidden, embedding_weight, bias, labels):
+    asked = labels != -100
+    log_p = (hidden[asked] @ embedding_weight.T + bias).log_softmax(dim=-1)
+    return log_p[torch.arange(len(log_p)), labels[asked]].sum() / asked.sum().clamp(min=1)
+
+
+@mlm_loss.misconception(
+    "Vectors and rows of the table are brought to length 1 first; the score is the dot product of both as they are."
+)
+def cosines_for_scores(hidden, embedding_weight, bias, labels):
+    asked = labels != -100
+    logits = F.normalize(hidden[asked], dim=-1) @ F.normalize(embedding_weight, dim=-1).T + bias
+    return F.cross_entropy(logits, labels[asked], reduction="sum") / asked.sum().clamp(min=1)
+
+
+@mlm_loss.misconception(
+    "The bias is added to the true token's score alone, behind the softmax; it belongs to every score, before the softmax."
+)
+def bias_behind_the_softmax(hidden, embedding_weight, bias, labels):
+    asked = labels != -100
+    log_p = (hidden[asked] @ embedding_weight.T).log_softmax(dim=-1) + bias
+    return -log_p[torch.arange(len(log_p)), labels[asked]].sum() / asked.sum().clamp(min=1)
+
+
+@mlm_loss.misconception(
+    "The softmax runs over the positions that are asked for. It runs over the V tokens of each position, the last axis."
+)
+def softmax_over_positions(hidden, embedding_weight, bias, labels):
+    asked = labels != -100
+    log_p = (hidden[asked] @ embedding_weight.T + bias).log_softmax(dim=0)
+    return -log_p[torch.arange(len(log_p)), labels[asked]].sum() / asked.sum().clamp(min=1)
+
+
+@mlm_loss.alternative
+def ignoring(hidden, embedding_weight, bias, labels):
+    logits = torch.einsum("btd,vd->btv", hidden, embedding_weight) + bias
+    total = F.cross_entropy(logits.transpose(1, 2), labels, ignore_index=-100, reduction="sum")
+    return total / max(int((labels != -100).sum()), 1)
+
+
+@mlm_loss.alternative
+def linear_and_guarded(hidden, embedding_weight, bias, labels, ignore_index=-100):
+    places = (labels != ignore_index).nonzero(as_tuple=True)
+    if len(places[0]) == 0:
+        return hidden.sum() * 0
+    return F.cross_entropy(F.linear(hidden[places], embedding_weight, bias), labels[places])
+
+
+@mlm_loss.alternative
+def weighted_by_where(hidden, embedding_weight, bias, labels):
+    asked = labels >= 0
+    log_p = (hidden @ embedding_weight.transpose(0, 1) + bias).log_softmax(dim=-1)
+    picked = log_p.gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    return -torch.where(asked, picked, 0.0).sum() / asked.sum().clamp(min=1)
+
+
+@mlm_loss.alternative
+def position_by_position(hidden, embedding_weight, bias, labels):
+    losses = []
+    for b in range(labels.shape[0]):
+        for t in range(labels.shape[1]):
+            if labels[b, t] != -100:
+                scores = embedding_weight @ hidden[b, t] + bias
+                losses.append(torch.logsumexp(scores, dim=0) - scores[labels[b, t]])
+    return sum(losses, torch.zeros(())) / max(len(losses), 1)
+
+
+@task("pool", asks="Pooler")
+def pool(student: Student, given: Given) -> Iterator[Case]:
+    """tanh of a linear layer of the first position's vector."""
+    for name, B, T, D, weight in (("three sentences", 3, 5, 4, 3), ("one position", 2, 1, 6, 1), ("long", 4, 7, 3, 1)):
+        pooler = reference.Pooler(D)
+        weights = given.weights(pooler)
+        filled(pooler, weights)
+        theirs, hidden = student.Pooler(D).load(weights), 1.5 * given.normal(B, T, D)
+        yield case(name, theirs(hidden), pooler(hidden), weight=weight, axes="B D")
+    hidden, upstream = given.normal(2, 4, 3), given.normal(2, 3)
+    yield case(
+        "gradients",
+        theirs.gradient(hidden, upstream=upstream),
+        expected_gradient(pooler, hidden, upstream=upstream),
+    )
+
+
+pool.hints(
+    "`hidden[:, 0]` is the first position of every sentence, (B, D).",
+    "`self.dense = nn.Linear(d_model, d_model)` in `__init__`; in `forward` the tanh of what it makes of that vector.",
+)
+FIRST = "first = hidden[:, 0]  # (B, D)"
+pool.misconception_patch(
+    "mean_pooling",
+    "The mean over all positions is taken; BERT's pooler takes the vector of the first position, [CLS], alone.",
+    (FIRST, "first = hidden.mean(dim=1)"),
+)
+pool.misconception_patch(
+    "max_pooling",
+    "The largest number over all positions is taken, feature by feature; the pooler takes the first position alone.",
+    (FIRST, "first = hidden.amax(dim=1)"),
+)
+pool.misconception_patch(
+    "last_token",
+    "The last position is taken. [CLS] is the first; the last is a [SEP], or padding.",
+    (FIRST, "first = hidden[:, -1]"),
+)
+pool.misconception_patch(
+    "first_sentence",
+    "This is the first sentence of the batch with all of its positions; the first position of every sentence is "
+    "`hidden[:, 0]`.",
+    (FIRST, "first = hidden[0]"),
+)
+pool.misconception_patch(
+    "axis_left_over",
+    "One axis of size 1 is left over: there is to be one vector for each sentence, (B, D). Index with 0, not with a "
+    "slice.",
+    (FIRST, "first = hidden[:, :1]"),
+)
+pool.misconception_patch(
+    "every_position",
+    "All positions are put through the layer; one vector for the sentence is asked for.",
+    (FIRST, "first = hidden"),
+)
+pool.misconception_patch(
+    "no_tanh", "The tanh is missing.", ("torch.tanh(self.dense(first))", "self.dense(first)")
+)
+pool.misconception_patch(
+    "tanh_first",
+    "The tanh is taken before the linear layer; it comes behind it.",
+    ("torch.tanh(self.dense(first))", "self.dense(torch.tanh(first))"),
+)
+pool.misconception_patch(
+    "relu_for_tanh",
+    "There is a ReLU in the place of the tanh.",
+    ("torch.tanh(self.dense(first))", "torch.relu(self.dense(first))"),
+)
+pool.misconception_patch(
+    "gelu_for_tanh",
+    "There is a GELU in the place of the tanh; the GELU is the activation inside the layers.",
+    ("torch.tanh(self.dense(first))", "F.gelu(self.dense(first))"),
+)
+pool.misconception_patch(
+    "no_layer",
+    "The linear layer is not used: tanh(W h + b) is asked for.",
+    ("torch.tanh(self.dense(first))", "torch.tanh(first) + 0 * self.dense(first)"),
+)
+pool.misconception_patch(
+    "no_bias",
+    "The layer has no bias; it has one.",
+    ("nn.Linear(d_model, d_model)", "nn.Linear(d_model, d_model, bias=False)"),
+)
+pool.misconception_patch(
+    "residual",
+    "The vector itself is added to the result; there is no residual path here.",
+    ("return torch.tanh(self.dense(first))", "return first + torch.tanh(self.dense(first))"),
+)
+pool.alternative_patch("selected", (FIRST, "first = hidden.select(1, 0)"), ("torch.tanh(self", "F.tanh(self"))
+pool.alternative_patch(
+    "by_hand",
+    ("torch.tanh(self.dense(first))", "torch.tanh(first @ self.dense.weight.T + self.dense.bias)"),
+    ("def forward(self, hidden):", "def forward(self, hidden, mask=None):"),
+)
+pool.alternative_patch(
+    "every_position_then_the_first",
+    (FIRST, "first = hidden"),
+    ("torch.tanh(self.dense(first))", "self.activation(self.dense(first))[:, 0, :]"),
+    ("        self.dense = nn", "        self.activation = nn.Tanh()\n        self.dense = nn"),
+)
+
+
+@task("best_span")
+def best_span(student: Student, given: Given) -> Iterator[Case]:
+    """Of all spans that are in order and not too long, the one with the highest sum."""
+    parts, axes = ("first", "last"), ("B", "B")
+    for name, B, T, longest, shift, weight in (
+        ("many texts", 60, 9, 4, 0.0, 3),
+        ("answers of one token", 40, 7, 1, 0.0, 1),
+        ("answers as long as the text", 40, 6, 6, 0.0, 1),
+        ("a limit beyond the text", 40, 5, 8, 0.0, 1),
+        ("scores that are all below 0", 50, 8, 3, -9.0, 2),
+        ("texts of one token", 6, 1, 2, 0.0, 1),
+    ):
+        start, end = (2 * given.normal(B, T) + shift for _ in range(2))
+        right = bert_heads.best_span(start, end, longest)
+        yield case(name, student.best_span(start, end, longest), right, weight=weight, parts=parts, axes=axes)
+    start, end = 2 * given.normal(50, 7), 2 * given.normal(50, 7)
+    start[given.uniform(50, 7) < 0.5] = -math.inf
+    end[given.uniform(50, 7) < 0.5] = -math.inf
+    place = given.integers(0, 6, 50)
+    rows = torch.arange(50)
+    start[rows, place], end[rows, place + 1] = given.normal(50), given.normal(50)
+    yield case(
+        "places where no answer may begin or end",
+        student.best_span(start, end, 3),
+        bert_heads.best_span(start, end, 3),
+        weight=2,
+        parts=parts,
+        axes=axes,
+    )
+
+
+best_span.equivalent("T = end.shape[1]", "both have the same shape")
+best_span.hints(
+    "Write down the score of every span first: `start[:, :, None] + end[:, None, :]` is (B, T, T), beginnings along the "
+    "second axis and ends along the third.",
+    "Which spans are allowed is a matrix (T, T), the same for all texts: with i in the rows and j in the columns, j ≥ i "
+    "and j < i + max_length. `torch.triu` and `torch.tril` with a `diagonal` cut it out; put −∞ elsewhere.",
+    "`scores.flatten(1).argmax(dim=1)` numbers the spans of a text row by row: number n is the beginning n // T and the "
+    "end n % T.",
+)
+
+
+@best_span.misconception(
+    "The best beginning and the best end are taken each by itself, so that an answer may end before it begins, or be too "
+    "long. The two are chosen together: the best of all allowed sums."
+)
+def each_by_itself(start, end, max_length):
+    return start.argmax(dim=1), end.argmax(dim=1)
+
+
+@best_span.misconception(
+    "The best beginning is kept, and the best end is bent until the span is allowed: this is the broken function. A "
+    "worse beginning may belong to a better span."
+)
+def bent(start, end, max_length):
+    first, last = start.argmax(dim=1), end.argmax(dim=1)
+    last = torch.minimum(torch.maximum(last, first), first + max_length - 1)
+    return first, last
+
+
+@best_span.misconception(
+    "The beginning is chosen first, by its own score, and then the best end that fits. A worse beginning with a much "
+    "better end is missed: compare all allowed pairs."
+)
+def beginning_first(start, end, max_length):
+    first, T = start.argmax(dim=1), start.shape[1]
+    j = torch.arange(T)
+    fits = (j >= first[:, None]) & (j < first[:, None] + max_length)
+    return first, end.masked_fill(~fits, -math.inf).argmax(dim=1)
+
+
+@best_span.misconception(
+    "The end is chosen first, by its own score, and then the best beginning that fits. A worse end with a much better "
+    "beginning is missed: compare all allowed pairs."
+)
+def end_first(start, end, max_length):
+    last, T = end.argmax(dim=1), start.shape[1]
+    i = torch.arange(T)
+    fits = (i <= last[:, None]) & (i > last[:, None] - max_length)
+    return start.masked_fill(~fits, -math.inf).argmax(dim=1), last
+
+
+@best_span.misconception("An answer can be of any length here: leave out the spans that are longer than `max_length`.")
+def no_limit(start, end, max_length):
+    T = start.shape[1]
+    scores = start[:, :, None] + end[:, None, :]
+    allowed = torch.ones(T, T, dtype=torch.bool).triu()
+    best = scores.masked_fill(~allowed, -math.inf).flatten(1).argmax(dim=1)
+    return best // T, best % T
+
+
+@best_span.misconception(
+    "An answer can be one token too long: a span from i to j has j − i + 1 tokens, so j < i + max_length."
+)
+def one_too_long(start, end, max_length):
+    T = start.shape[1]
+    scores = start[:, :, None] + end[:, None, :]
+    allowed = torch.ones(T, T, dtype=torch.bool).triu().tril(max_length)
+    best = scores.masked_fill(~allowed, -math.inf).flatten(1).argmax(dim=1)
+    return best // T, best % T
+
+
+@best_span.misconception(
+    "An answer can end before it begins: only spans with first ≤ last are allowed, the upper half of the table."
+)
+def either_order(start, end, max_length):
+    T = start.shape[1]
+    scores = start[:, :, None] + end[:, None, :]
+    i = torch.arange(T)
+    allowed = (i[:, None] - i).abs() < max_length
+    best = scores.masked_fill(~allowed, -math.inf).flatten(1).argmax(dim=1)
+    return best // T, best % T
+
+
+@best_span.misconception(
+    "Spans that are not allowed get the score 0, which is better than an allowed one below 0: they get −∞."
+)
+def zero_where_not_allowed(start, end, max_length):
+    T = start.shape[1]
+    scores = start[:, :, None] + end[:, None, :]
+    allowed = torch.ones(T, T, dtype=torch.bool).triu().tril(max_length - 1)
+    best = scores.masked_fill(~allowed, 0.0).flatten(1).argmax(dim=1)
+    return best // T, best % T
+
+
+@best_span.misconception(
+    "Beginning and end have changed places in the table: the first axis behind the batch belongs to `start`."
+)
+def axes_exchanged(start, end, max_length):
+    T = start.shape[1]
+    scores = start[:, None, :] + end[:, :, None]
+    allowed = torch.ones(T, T, dtype=torch.bool).triu().tril(max_length - 1)
+    best = scores.masked_fill(~allowed, -math.inf).flatten(1).argmax(dim=1)
+    return best // T, best % T
+
+
+@best_span.misconception(
+    "First and last have changed places in what is returned. The beginning is the row of the table, n // T; the end is "
+    "the column, n % T."
+)
+def returned_the_wrong_way_round(start, end, max_length):
+    T = start.shape[1]
+    scores = start[:, :, None] + end[:, None, :]
+    allowed = torch.ones(T, T, dtype=torch.bool).triu().tril(max_length - 1)
+    best = scores.masked_fill(~allowed, -math.inf).flatten(1).argmax(dim=1)
+    return best % T, best // T
+
+
+@best_span.misconception(
+    "The second position is the one behind the answer. Both are positions of tokens that belong to it: an answer of one "
+    "token has first = last."
+)
+def end_behind(start, end, max_length):
+    T = start.shape[1]
+    scores = start[:, :, None] + end[:, None, :]
+    allowed = torch.ones(T, T, dtype=torch.bool).triu().tril(max_length - 1)
+    best = scores.masked_fill(~allowed, -math.inf).flatten(1).argmax(dim=1)
+    return best // T, best % T + 1
+
+
+@best_span.misconception(
+    "The scores are made into probabilities and these are added. Add the scores as they are (or multiply the "
+    "probabilities, which comes to the same)."
+)
+def probabilities_added(start, end, max_length):
+    T = start.shape[1]
+    scores = start.softmax(dim=1)[:, :, None] + end.softmax(dim=1)[:, None, :]
+    allowed = torch.ones(T, T, dtype=torch.bool).triu().tril(max_length - 1)
+    best = scores.masked_fill(~allowed, -math.inf).flatten(1).argmax(dim=1)
+    return best // T, best % T
+
+
+@best_span.misconception("The scores are multiplied; they are added, and two bad ones do not make a good one.")
+def scores_multiplied(start, end, max_length):
+    T = start.shape[1]
+    scores = (start[:, :, None] * end[:, None, :]).nan_to_num(nan=-math.inf)
+    allowed = torch.ones(T, T, dtype=torch.bool).triu().tril(max_length - 1)
+    best = scores.masked_fill(~allowed, -math.inf).flatten(1).argmax(dim=1)
+    return best // T, best % T
+
+
+@best_span.misconception(
+    "One answer is found for the whole batch and given to every text. Each text has its own: take the maximum over all "
+    "axes but the first, after `flatten(1)`."
+)
+def one_for_all(start, end, max_length):
+    T = start.shape[1]
+    scores = (start[:, :, None] + end[:, None, :]).amax(dim=0)
+    allowed = torch.ones(T, T, dtype=torch.bool).triu().tril(max_length - 1)
+    best = scores.masked_fill(~allowed, -math.inf).flatten().argmax().expand(len(start)).clone()
+    return best // T, best % T
+
+
+@best_span.misconception("The worst of the allowed spans is taken; the one with the highest score is asked for.")
+def worst(start, end, max_length):
+    T = start.shape[1]
+    scores = start[:, :, None] + end[:, None, :]
+    allowed = torch.ones(T, T, dtype=torch.bool).triu().tril(max_length - 1)
+    best = scores.masked_fill(~allowed, math.inf).flatten(1).argmin(dim=1)
+    return best // T, best % T
+
+
+@best_span.alternative
+def span_by_span(start, end, max_length):
+    firsts, lasts = [], []
+    for s, e in zip(start.tolist(), end.tolist(), strict=True):
+        spans = [(i, j) for i in range(len(s)) for j in range(i, min(i + max_length, len(s)))]
+        i, j = max(spans, key=lambda span: s[span[0]] + e[span[1]])
+        firsts.append(i)
+        lasts.append(j)
+    return torch.tensor(firsts), torch.tensor(lasts)
+
+
+@best_span.alternative
+def length_by_length(start, end, max_length, verbose=False):
+    best = torch.full((len(start),), -math.inf)
+    first, last = torch.zeros(len(start), dtype=torch.long), torch.zeros(len(start), dtype=torch.long)
+    for more in range(min(max_length, start.shape[1])):
+        scores = start[:, : start.shape[1] - more] + end[:, more:]
+        highest, place = scores.max(dim=1)
+        better = highest > best
+        best = torch.where(better, highest, best)
+        first, last = torch.where(better, place, first), torch.where(better, place + more, last)
+    return first, last
+
+
+@best_span.alternative
+def end_for_each_beginning(start, end, max_length):
+    i, j = torch.arange(start.shape[1])[:, None], torch.arange(start.shape[1])
+    forbidden = torch.where((i <= j) & (j < i + max_length), 0.0, -math.inf)
+    highest, lasts = (end[:, None, :] + forbidden).max(dim=2)
+    first = (start + highest).argmax(dim=1)
+    return [first, lasts.gather(1, first[:, None])[:, 0]]
+
+
+@best_span.alternative
+def by_log_probabilities(start, end, max_length):
+    T = start.size(1)
+    scores = start.double().log_softmax(dim=1).unsqueeze(2) + end.double().log_softmax(dim=1).unsqueeze(1)
+    band = torch.tril(torch.triu(torch.ones(T, T)), diagonal=max_length - 1).bool()
+    best = torch.where(band, scores, torch.tensor(-math.inf, dtype=torch.float64)).reshape(len(start), -1).max(1).indices
+    return torch.div(best, T, rounding_mode="floor"), best.remainder(T)
+
+
+TINY = {"vocab_size": 7, "d_model": 4, "num_layers": 2, "num_heads": 2, "d_ff": 6, "context_size": 5}
+
+
+@task("load_pretrained")
+def load_pretrained(student: Student, given: Given) -> Iterator[Case]:
+    """Every published tensor at its place, or an error and nothing changed."""
+    sound, weights, tensors = fitted(student, given)
+    yield filled_case("an encoder of two layers", *sound, weights, weight=4)
+    with_head = {f"bert.{name}": tensor for name, tensor in tensors.items()}
+    with_head |= {"cls.predictions.bias": given.normal(7), "cls.seq_relationship.weight": given.normal(2, 4)}
+    done, theirs, weights, _ = loaded(student, given, with_head, weights=weights)
+    yield filled_case("names that begin with bert., and heads", done, theirs, weights, weight=2)
+    deep, deep_weights, _ = fitted(student, given, num_layers=12)
+    yield filled_case("an encoder of twelve layers", *deep, deep_weights, weight=3)
+    halves = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    rounded = {name: value.half().float() for name, value in weights.items()}
+    done, theirs, *_ = loaded(student, given, halves, weights=weights)
+    yield filled_case("numbers of 16 bits", done, theirs, rounded)
+    added = {name: value + 1 for name, value in rounded.items()}
+    after = theirs.call("trained") if not done.failure else done
+    yield case("a step of an optimizer that was there before", after, added, subject="the model")
+
+    missing = {name: tensor for name, tensor in tensors.items() if name != "encoder.layer.1.output.dense.bias"}
+    shapes = reference_model(context_size=8)
+    wide = tensors | {"embeddings.position_embeddings.weight": given.normal(*shapes["embeddings.position_embedding.weight"])}
+    more, _ = checkpoint(given, num_layers=3)
+    for name, broken in (("a tensor is missing", missing), ("a layer too many", more), ("another shape", wide)):
+        done, theirs, _, before = loaded(student, given, broken, weights=weights)
+        yield case(name, refused(done, sound[0]), REFUSED, subject="what became of a checkpoint that does not fit")
+        kept = theirs.call("values") if not sound[0].failure and refused(done, sound[0]).value == REFUSED else refused(done, sound[0])
+        yield case(f"{name}: the model afterwards", kept, before, subject="the model, which was to stay as it was,")
+
+
+REFUSED = "refused"
+
+
+def refused(answer: Answer, sound: Answer) -> Answer:
+    """Whether a call ended with an error, as it should, as an answer.
+
+    Args:
+        sound: what became of a call that should have ended well. Where that failed, an error says nothing.
+    """
+    if sound.failure or (answer.failure and answer.failure.kind != "raised"):
+        return sound if sound.failure else answer
+    return replace(answer, value=REFUSED if answer.failure else "taken without an error", failure=None, changed=())
+
+
+def reference_model(**changes: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of a tiny BERT's parameters."""
+    config = BertConfig(**(TINY | changes))  # type: ignore[arg-type]
+    return {name: tuple(parameter.shape) for name, parameter in reference.Bert(config).named_parameters()}
+
+
+def numbered(given: Given, **changes: int) -> dict[str, torch.Tensor]:
+    """Numbers for all parameters of a tiny BERT."""
+    return {name: given.normal(*shape) for name, shape in reference_model(**changes).items()}
+
+
+def checkpoint(given: Given, **changes: int) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Published tensors in an order of their own, and the same by the names of the model."""
+    weights = numbered(given, **changes)
+    names = sorted(weights, key=reference.published_name)
+    tensors = {reference.published_name(name): weights[name] for name in names}
+    tensors["embeddings.position_ids"] = torch.arange(TINY["context_size"])[None]
+    return tensors, weights
+
+
+def fitted(
+    student: Student, given: Given, **changes: int
+) -> tuple[tuple[Answer, Answer], dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """A model that a checkpoint of its sizes was loaded into (the call and the model), and its weights by both names."""
+    tensors, weights = checkpoint(given, **changes)
+    done, theirs, *_ = loaded(student, given, tensors, weights=weights, **changes)
+    return (done, theirs), weights, tensors
+
+
+def loaded(
+    student: Student, given: Given, tensors: dict[str, torch.Tensor], weights: dict[str, torch.Tensor], **changes: int
+) -> tuple[Answer, Answer, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Load tensors into a new model: the call, the model, the weights, and the numbers that the model had before."""
+    before = numbered(given, **changes)
+    theirs = student.fixture("PublicParameters", before, **(TINY | {"num_segments": 2} | changes))
+    return student.load_pretrained(theirs, tensors), theirs, weights, before
+
+
+def filled_case(
+    name: str, done: Answer, theirs: Answer, weights: dict[str, torch.Tensor], weight: float = 1
+) -> Case:
+    """A case that compares all parameters of a model, or says why the call failed."""
+    if done.failure or done.changed:
+        return case(name, done, None, weight=weight)
+    return case(name, theirs.call("values"), weights, weight=weight, subject="the model")
+
+
+load_pretrained.hints(
+    "For each parameter of the model, make its published name: begin with its own, and for each pair in "
+    "`PUBLISHED.items()` replace the one by the other. `name.removeprefix(\"bert.\")` takes the beginning off, where it "
+    "is there.",
+    "Compare before you copy: two sets of keys that must be equal, and then the shapes. `a.keys() ^ b.keys()` is what "
+    "is in one of the two alone.",
+    "A parameter is changed with `parameter.copy_(tensor)`, inside `with torch.no_grad():`. It stays the same object, "
+    "keeps its dtype, and an optimizer that knows it goes on knowing it.",
+)
+COPY = "            parameter.copy_(found[name])"
+KEYS = "    if found.keys() != places.keys():\n        raise ValueError(f\"only on one side: {sorted(found.keys() ^ places.keys())}\")\n"
+SHAPES = "    if wrong:\n        raise ValueError(f\"of another shape: {wrong}\")\n"
+load_pretrained.misconception_patch(
+    "transposed",
+    "The matrices are transposed. They are stored as torch has them, (outputs, inputs), on both sides; that four of "
+    "them are square hides it.",
+    (COPY, "            parameter.copy_(found[name].T if found[name].shape == found[name].T.shape else found[name])"),
+)
+load_pretrained.misconception_patch(
+    "skips_silently",
+    "What has no counterpart is passed over in silence. A model of which a part is still random runs without complaint "
+    "and is of no use: raise a ValueError.",
+    (KEYS, "    places = {name: places[name] for name in places if name in found}\n"),
+)
+load_pretrained.misconception_patch(
+    "left_over_passed_over",
+    "A tensor that has no place in the model is passed over in silence, so that a model with too few layers is taken "
+    "for the whole encoder: raise a ValueError, but for `cls.` and `embeddings.position_ids`.",
+    ("if found.keys() != places.keys():", "if not found.keys() >= places.keys():"),
+)
+load_pretrained.misconception_patch(
+    "missing_passed_over",
+    "A parameter that finds no tensor is passed over in silence, and keeps its random numbers: raise a ValueError.",
+    ("if found.keys() != places.keys():", "if not found.keys() <= places.keys():"),
+    (COPY, "            parameter.copy_(found.get(name, parameter))"),
+    ("wrong = [name for name in places if", "wrong = [name for name in places if name in found and"),
+)
+load_pretrained.misconception_patch(
+    "layers_off_by_one",
+    "The layers are counted from 1: our layer 0 is the published layer 0.",
+    (
+        "        places[name] = parameter\n",
+        '        number = name.split(".")[2]\n'
+        '        if number.isdigit():\n'
+        '            name = name.replace(f".{number}.", f".{int(number) + 1}.")\n'
+        "        places[name] = parameter\n",
+    ),
+)
+load_pretrained.misconception_patch(
+    "layers_turned_round",
+    "The layers are in the wrong order: each number belongs to the same number.",
+    (
+        "        places[name] = parameter\n",
+        '        number = name.split(".")[2]\n'
+        "        if number.isdigit():\n"
+        '            name = name.replace(f".{number}.", f".{len(model.layers) - 1 - int(number)}.")\n'
+        "        places[name] = parameter\n",
+    ),
+)
+load_pretrained.misconception_patch(
+    "layers_sorted_as_text",
+    "With ten layers or more, some layers get the tensors of others: as texts, “layer.10” comes before “layer.2”. Go by the "
+    "names, not by an order.",
+    (
+        "        places[name] = parameter\n",
+        '        number = name.split(".")[2]\n'
+        "        if number.isdigit():\n"
+        "            order = sorted(range(len(model.layers)), key=str)\n"
+        '            name = name.replace(f".{number}.", f".{order[int(number)]}.")\n'
+        "        places[name] = parameter\n",
+    ),
+)
+load_pretrained.misconception_patch(
+    "one_layer_everywhere",
+    "All layers get the tensors of the first. Each has its own; take the number from the parameter's name.",
+    (COPY, '            parameter.copy_(found[".".join("0" if p.isdigit() else p for p in name.split("."))])'),
+)
+load_pretrained.misconception_patch(
+    "norms_exchanged",
+    "The two norms of a layer have changed places: `attention_norm` is the published `attention.output.LayerNorm`, "
+    "`feed_forward_norm` is `output.LayerNorm`.",
+    (
+        "        places[name] = parameter\n",
+        '        mark = "output.LayerNorm"\n'
+        '        if "attention." + mark in name:\n'
+        '            name = name.replace("attention." + mark, mark)\n'
+        "        elif mark in name:\n"
+        '            name = name.replace(mark, "attention." + mark)\n'
+        "        places[name] = parameter\n",
+    ),
+)
+load_pretrained.misconception_patch(
+    "query_and_key_exchanged",
+    "Query and key have changed places: `query_projection` is the published `self.query`.",
+    (
+        "        places[name] = parameter\n",
+        '        name = name.replace("query", "?").replace("key", "query").replace("?", "key")\n'
+        "        places[name] = parameter\n",
+    ),
+)
+load_pretrained.misconception_patch(
+    "beginning_kept",
+    "In some checkpoints all names begin with `bert.`, in others not: take this off where it is there.",
+    ('name.removeprefix("bert.")', "name"),
+)
+load_pretrained.misconception_patch(
+    "heads_refused",
+    "The pretraining heads are refused. Names that begin with `cls.` have no place in our model, and are left out.",
+    ('if not n.startswith("cls.") and n != "embeddings.position_ids"', 'if n != "embeddings.position_ids"'),
+)
+load_pretrained.misconception_patch(
+    "position_numbers_refused",
+    "The numbers of the positions, `embeddings.position_ids`, are refused. They are no parameters; leave them out.",
+    (' and n != "embeddings.position_ids"', ""),
+)
+load_pretrained.misconception_patch(
+    "changed_before_refused",
+    "A checkpoint that does not fit is refused only after a part of it has been copied, and leaves a model that is half "
+    "of the one and half of the other: compare all names and shapes first.",
+    (
+        KEYS,
+        "    with torch.no_grad():\n"
+        "        for name, parameter in places.items():\n"
+        "            if name in found and found[name].shape == parameter.shape:\n"
+        "                parameter.copy_(found[name])\n" + KEYS,
+    ),
+)
+load_pretrained.misconception_patch(
+    "shapes_not_compared",
+    "Shapes are not compared before anything is copied; `copy_` then fails in the middle, and leaves a model that is "
+    "half of the one and half of the other.",
+    (SHAPES, ""),
+)
+load_pretrained.misconception_patch(
+    "dtype_changed",
+    "The parameters have the 16 bits of the tensors now. They keep their own dtype: `parameter.copy_(tensor)` converts "
+    "the numbers, where `parameter.data = tensor` does not.",
+    (COPY, "            parameter.data = found[name].clone()"),
+)
+load_pretrained.misconception_patch(
+    "new_parameters",
+    "The parameters are new objects, which an optimizer that was made before does not know: change the numbers inside "
+    "the ones that are there, with `parameter.copy_(tensor)`.",
+    (
+        COPY,
+        "            own = next(n for n, p in model.named_parameters() if p is parameter)\n"
+        '            parent, _, last = own.rpartition(".")\n'
+        "            setattr(model.get_submodule(parent), last, nn.Parameter(found[name].to(parameter.dtype).clone()))",
+    ),
+)
+load_pretrained.misconception_patch(
+    "gradients_on",
+    "A parameter that asks for gradients cannot be changed in place while gradients are noted: copy inside `with "
+    "torch.no_grad():`.",
+    ("    with torch.no_grad():\n        for name, parameter", "    if True:\n        for name, parameter"),
+)
+load_pretrained.misconception_patch(
+    "weights_without_biases",
+    "Only the weights are copied; the biases have tensors as well.",
+    (COPY, '            if name.endswith("weight"):\n                parameter.copy_(found[name])'),
+)
+load_pretrained.alternative_patch(
+    "by_state_dict",
+    (
+        "    with torch.no_grad():\n        for name, parameter in places.items():\n" + COPY + "\n",
+        "    own = {id(parameter): name for name, parameter in model.named_parameters()}\n"
+        "    model.load_state_dict({own[id(places[name])]: found[name] for name in places})\n",
+    ),
+    ("def load_pretrained(model, tensors):", "def load_pretrained(model, tensors, strict=True):"),
+)
+load_pretrained.alternative_patch(
+    "one_by_one",
+    (
+        KEYS,
+        "    for name in places:\n        if name not in found:\n            raise ValueError(f\"{name} is missing\")\n"
+        "    for name in found:\n        if name not in places:\n            raise ValueError(f\"{name} is left over\")\n",
+    ),
+    (COPY, "            parameter.data.copy_(found[name])"),
+)
+
+
+@load_pretrained.alternative
+def from_their_names_to_ours(model, tensors):
+    own = dict(model.named_parameters())
+    copied = {}
+    for name, tensor in tensors.items():
+        name = name.removeprefix("bert.")
+        if name.startswith("cls.") or name == "embeddings.position_ids":
+            continue
+        for theirs, ours in (
+            ("token_type_embeddings", "segment_embedding"),
+            ("word_embeddings", "word_embedding"),
+            ("position_embeddings", "position_embedding"),
+            ("embeddings.LayerNorm", "embeddings.norm"),
+            ("encoder.layer.", "layers."),
+            ("attention.output.LayerNorm", "attention_norm"),
+            ("attention.output.dense", "attention.output_projection"),
+            ("output.LayerNorm", "feed_forward_norm"),
+            ("intermediate.dense", "feed_forward.expand"),
+            ("output.dense", "feed_forward.contract"),
+            *((f"attention.self.{kind}", f"attention.{kind}_projection") for kind in ("query", "key", "value")),
+        ):
+            name = name.replace(theirs, ours)
+        copied[name] = tensor
+    problems = set(own) ^ set(copied) or {name for name in own if own[name].shape != copied[name].shape}
+    if problems:
+        raise ValueError(f"does not fit: {sorted(problems)}")
+    for name in own:
+        own[name].detach().copy_(copied[name])
+
+
+@task("parameter_count")
+def parameter_count(student: Student, given: Given) -> Iterator[Case]:
+    """Tables, layers and pooler, with every bias and every norm."""
+    base = {"vocab_size": 30_522, "d_model": 768, "num_layers": 12, "num_heads": 12, "d_ff": 3072, "context_size": 512}
+    large = base | {"d_model": 1024, "num_layers": 24, "num_heads": 16, "d_ff": 4096}
+    for name, sizes, weight in (
+        ("BERT-base", base | {"num_segments": 2}, 3),
+        ("BERT-large", large | {"num_segments": 2}, 1),
+        ("the example by eye, with two heads", dict(zip(FIELDS, (10, 2, 1, 2, 3, 4, 2), strict=True)), 1),
+        ("other sizes", other_sizes(given), 2),
+        ("sizes that are other ones again", other_sizes(given), 2),
+    ):
+        config = student.fixture("settings", **sizes)
+        yield case(name, student.parameter_count(config), reference.parameter_count(BertConfig(**sizes)), weight=weight)
+
+
+FIELDS = ("vocab_size", "d_model", "num_layers", "num_heads", "d_ff", "context_size", "num_segments")
+
+
+def other_sizes(given: Given) -> dict[str, int]:
+    """Sizes of which none is what it usually is."""
+    heads = int(given.integers(2, 5))
+    numbers = (int(given.integers(40, 90)), heads * int(given.integers(3, 6)), int(given.integers(3, 7)), heads)
+    return dict(zip(FIELDS, (*numbers, int(given.integers(21, 33)), int(given.integers(5, 12)), 3), strict=True))
+
+
+parameter_count.hints(
+    "A linear layer from a to b numbers has a · b weights and b biases. A layer norm over D features has 2 · D "
+    "numbers.",
+    "The tables have (V + context_size + num_segments) · D numbers, and behind them stands one norm. A layer has four "
+    "maps from D to D, one from D to d_ff, one back, and two norms. The number of heads makes no difference: it only "
+    "says how the D numbers are shared out.",
+)
+parameter_count.misconception_patch(
+    "no_pooler",
+    "The pooler is forgotten: D · D weights and D biases. (BERT-base has 108,891,648 without it.)",
+    (" + pooler\n", "\n"),
+)
+parameter_count.misconception_patch(
+    "no_biases",
+    "The biases of the linear layers are forgotten: each has as many as it has outputs.",
+    ("attention = 4 * (D * D + D)", "attention = 4 * D * D"),
+    ("(D * config.d_ff + config.d_ff) + (config.d_ff * D + D)", "2 * D * config.d_ff"),
+    ("pooler = D * D + D", "pooler = D * D"),
+)
+parameter_count.misconception_patch(
+    "no_segments",
+    "The table of the segments is forgotten: `num_segments` rows of D numbers.",
+    ("config.context_size + config.num_segments)", "config.context_size)"),
+)
+parameter_count.misconception_patch(
+    "no_positions",
+    "The table of the positions is forgotten: BERT's positions are learned, one row of D numbers for each.",
+    ("config.vocab_size + config.context_size +", "config.vocab_size +"),
+)
+parameter_count.misconception_patch(
+    "no_norms",
+    "The layer norms are forgotten: one behind the tables and two in each layer, each with 2 · D numbers.",
+    ("norm = 2 * D", "norm = 0"),
+)
+parameter_count.misconception_patch(
+    "norms_without_bias",
+    "A layer norm has a weight and a bias for each feature, 2 · D numbers, not D.",
+    ("norm = 2 * D", "norm = D"),
+)
+parameter_count.misconception_patch(
+    "no_norm_behind_the_tables",
+    "The norm behind the embeddings is forgotten, 2 · D numbers.",
+    ("config.num_segments) * D + norm", "config.num_segments) * D"),
+)
+parameter_count.misconception_patch(
+    "one_norm_a_layer",
+    "Each layer has two norms, one behind the attention and one behind the network; one of them is forgotten.",
+    ("network + 2 * norm)", "network + norm)"),
+)
+parameter_count.misconception_patch(
+    "three_projections",
+    "The attention has four projections: query, key, value, and the one of the output, which is forgotten.",
+    ("4 * (D * D + D)", "3 * (D * D + D)"),
+)
+parameter_count.misconception_patch(
+    "projections_for_each_head",
+    "The projections are counted once for each head. All heads share the D numbers: four maps from D to D, however many "
+    "heads there are.",
+    ("4 * (D * D + D)", "config.num_heads * 4 * (D * D + D)"),
+)
+parameter_count.misconception_patch(
+    "one_layer",
+    "Only one layer is counted; there are `num_layers` of them, with the same sizes and weights of their own.",
+    ("config.num_layers * (attention", "(attention"),
+)
+parameter_count.misconception_patch(
+    "half_a_network",
+    "The network has two linear layers, from D to d_ff and back; one of them is forgotten.",
+    (" + (config.d_ff * D + D)", ""),
+)
+parameter_count.misconception_patch(
+    "four_times_as_wide",
+    "The network is taken to be four times as wide as the vectors; its width is `d_ff`, whatever that is.",
+    ("D = config.d_model", "D = config.d_model\n    d_ff = 4 * D"),
+    ("(D * config.d_ff + config.d_ff) + (config.d_ff * D + D)", "(D * d_ff + d_ff) + (d_ff * D + D)"),
+)
+parameter_count.misconception_patch(
+    "output_table_counted_again",
+    "The table is counted a second time, for the head that guesses words, with a bias for each token. That head is not "
+    "counted here, and its table is tied to that of the embeddings.",
+    (" + pooler\n", " + pooler + config.vocab_size * D + config.vocab_size\n"),
+)
+parameter_count.misconception_patch(
+    "wrong_bias_sizes",
+    "A linear layer has a bias for each output: d_ff of them in the first layer of the network, and D in the second.",
+    ("(D * config.d_ff + config.d_ff) + (config.d_ff * D + D)", "2 * (D * config.d_ff + D)"),
+)
+parameter_count.alternative_patch(
+    "summed_up",
+    (
+        "    return embeddings + config.num_layers * (attention + network + 2 * norm) + pooler\n",
+        "    return sum([embeddings, pooler, *[attention, network, norm, norm] * config.num_layers])\n",
+    ),
+)
+
+
+@parameter_count.alternative
+def by_shapes(config, with_pooler=True):
+    def linear(a, b):
+        return (a + 1) * b
+
+    D = config.d_model
+    tables = sum(rows * D for rows in (config.vocab_size, config.context_size, config.num_segments))
+    layer = 4 * linear(D, D) + linear(D, config.d_ff) + linear(config.d_ff, D) + 4 * D
+    return tables + 2 * D + layer * config.num_layers + (linear(D, D) if with_pooler else 0)
+
+
+@parameter_count.alternative
+def counted_by_torch(config):
+    with torch.device("meta"):
+        layer = nn.TransformerEncoderLayer(config.d_model, config.num_heads, config.d_ff)
+        pooler, norm = nn.Linear(config.d_model, config.d_model), nn.LayerNorm(config.d_model)
+        rows = config.vocab_size + config.context_size + config.num_segments
+        table = nn.Embedding(rows, config.d_model)
+    sizes = [sum(p.numel() for p in module.parameters()) for module in (layer, pooler, norm, table)]
+    return torch.tensor(sizes[0] * config.num_layers + sum(sizes[1:]))
+
+
+LABELS_OF_TASK = ("animals", "sport", "music", "money", "computers", "river")
+WIDTH, STEPS, BATCH = 24, 40, 8
+BODY_RATE, HEAD_RATE, DECAY, WARMUP = 0.01, 0.03, 0.5, 5
+ENOUGH = 0.9
+
+
+class Lesson(NamedTuple):
+    """What is learned, and what comes of it.
+
+    Attributes:
+        ids, labels: the few labeled sentences, (N, T) and (N,).
+        new_ids, new_labels: those that are asked afterwards.
+        weights: of a model whose body knows the company that words keep, and whose head knows nothing.
+        batch: how the batches are drawn, but for the number of steps.
+        right: the parameters after each number of steps.
+    """
+
+    ids: torch.Tensor
+    labels: torch.Tensor
+    new_ids: torch.Tensor
+    new_labels: torch.Tensor
+    weights: dict[str, torch.Tensor]
+    batch: dict[str, int]
+    right: dict[int, dict[str, torch.Tensor]]
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Of the model: V, D, C."""
+        return (*self.weights["body.embedding.weight"].shape, len(LABELS_OF_TASK))  # type: ignore[return-value]
+
+
+def labeled(count: int, order: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sentences of the almanac that are about one of the themes, in numbers of their own, and which it is."""
+    made, senses = ALMANAC.sentences(count, generator), [list(senses) for senses in ALMANAC.nouns.values()]
+    about = [senses[noun][sense][0] for noun, sense in zip(made.nouns.tolist(), made.senses.tolist(), strict=True)]
+    known = torch.tensor([theme in LABELS_OF_TASK for theme in about])
+    labels = torch.tensor([LABELS_OF_TASK.index(theme) for theme in about if theme in LABELS_OF_TASK])
+    return order[made.ids[known]], labels
+
+
+@lru_cache(maxsize=4)
+def lesson(seed: int) -> Lesson:
+    """The same for every student."""
+    given = Given(seed.to_bytes(8, "big"), "lesson")
+    V = len(ALMANAC.words)
+    order = given.permutation(V)
+    ids, labels = labeled(1_500, order, torch.Generator().manual_seed(given.seed()))
+    few = torch.cat([(labels == label).nonzero()[:2, 0] for label in range(len(LABELS_OF_TASK))])
+    new_ids, new_labels = labeled(4_000, order, torch.Generator().manual_seed(given.seed()))
+    model = PublicClassifier(V, WIDTH, len(LABELS_OF_TASK))
+    weights = {name: 0.4 * value for name, value in given.weights(model).items()}
+    weights["body.norm.weight"] += 1.2
+    weights["body.embedding.weight"] = pretrained_table(given, order)
+    weights["body.dense.weight"] += torch.eye(WIDTH)
+    batch = {"batch_size": BATCH, "seed": given.seed()}
+    right = {steps: trained_right(weights, ids[few], labels[few], steps, batch) for steps in (1, 6)}
+    return Lesson(ids[few], labels[few], new_ids, new_labels, weights, batch, right)
+
+
+def pretrained_table(given: Given, order: torch.Tensor) -> torch.Tensor:
+    """Vectors of words as pretraining makes them: near each other where the words keep the same company."""
+    themes = {theme: 1.5 * given.normal(WIDTH) for theme in ALMANAC.themes}
+    table = 0.6 * given.normal(len(ALMANAC.words), WIDTH)
+    for theme, words in ALMANAC.themes.items():
+        for word in words:
+            table[order[ALMANAC.number[word]]] += themes[theme]
+    for noun in ALMANAC.nouns:
+        for theme, part in ALMANAC.company(noun).items():
+            table[order[ALMANAC.number[noun]]] += part * themes[theme]
+    return table
+
+
+def trained_right(
+    weights: dict[str, torch.Tensor], ids: torch.Tensor, labels: torch.Tensor, steps: int, batch: dict[str, int]
+) -> dict[str, torch.Tensor]:
+    """The parameters after so many steps."""
+    model = PublicClassifier(*weights["body.embedding.weight"].shape, len(LABELS_OF_TASK))
+    model.load_state_dict(weights)
+    named = {name: parameter for name, parameter in model.named_parameters()}
+    rates = {name: HEAD_RATE if name.startswith("head.") else BODY_RATE for name in named}
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [parameter], "lr": rates[name], "weight_decay": DECAY if parameter.dim() == 2 else 0.0}
+            for name, parameter in named.items()
+        ]
+    )
+    warmup = min(WARMUP, (steps + 1) // 2)
+    for step, (few, wanted) in enumerate(TrainingBatches(ids, labels, steps=steps, **batch), start=1):
+        factor = step / warmup if step <= warmup else (steps - step + 1) / (steps - warmup + 1)
+        for group, name in zip(optimizer.param_groups, named, strict=True):
+            group["lr"] = rates[name] * factor
+        optimizer.zero_grad()
+        F.cross_entropy(model(few), wanted).backward()
+        optimizer.step()
+    return model.values()
+
+
+@task("fine_tune", seconds=20)
+def fine_tune(student: Student, given: Given) -> Iterator[Case]:
+    """A new head and the body below it, at two rates, with decay for the matrices, a warm-up and a fall."""
+    here = lesson(given.seed())
+
+    def tuned(steps: int) -> tuple[Answer, Answer]:
+        """The student's model, and the call that trained it."""
+        theirs = student.fixture("PublicClassifier", *here.sizes).load(here.weights)
+        batches = student.fixture("TrainingBatches", here.ids, here.labels, steps=steps, **here.batch)
+        warmup = min(WARMUP, (steps + 1) // 2)
+        return theirs, student.fine_tune(theirs, batches, BODY_RATE, HEAD_RATE, DECAY, warmup)
+
+    # Adam's steps are as large as the rate wherever a gradient is not 0: the tolerance is a part of one step.
+    for name, steps in (("after one step", 1), ("after six steps", 6)):
+        theirs, done = tuned(steps)
+        if done.failure:
+            yield case(name, done, weight=3)
+        else:
+            yield case(name, theirs.call("values"), here.right[steps], weight=3, subject="the model", tolerance=2e-4)
+    theirs, done = tuned(STEPS)
+    if done.failure:
+        yield case("new sentences", done, weight=4)
+        return
+    modes = "the mode in which it was trained", "the mode in which it is left"
+    yield case("the modes of the model", theirs.call("report"), ("training", "evaluation"), weight=2, parts=modes)
+    yield case(
+        "new sentences",
+        theirs(here.new_ids),
+        torch.zeros(len(here.new_ids), len(LABELS_OF_TASK)),
+        measure=lambda logits: float((logits.argmax(dim=-1) == here.new_labels).double().mean()),
+        at_least=ENOUGH,
+        measures="the share of new sentences that are told right",
+        weight=4,
+    )
+
+
+fine_tune.hints(
+    "An optimizer can have several groups of parameters, each with settings of its own: `torch.optim.AdamW([{\"params\": "
+    '[…], "lr": …, "weight_decay": …}, …])`. Here there are four: matrices and the rest, of the body and of the head. '
+    "`parameter.dim() > 1` tells a matrix.",
+    "`torch.optim.lr_scheduler.LambdaLR(optimizer, factor)` multiplies all rates by `factor(n)` after n calls of its "
+    "`step()`, and n begins with 0: so step s of the formula is n + 1.",
+    "In the loop: logits, loss, old gradients away, `backward`, the optimizer's step, the schedule's step. `model.train()` "
+    "before the loop and `model.eval()` behind it.",
+)
+BODY_AND_HEAD = "((model.body, body_rate), (model.head, head_rate))"
+FACTOR = "lambda s: min((s + 1) / warmup, (S - s) / (S - warmup + 1))"
+fine_tune.misconception_patch(
+    "body_frozen",
+    "The body has not learned: its parameters belong to the optimizer as well, at `body_rate`.",
+    (BODY_AND_HEAD, "((model.head, head_rate),)"),
+)
+fine_tune.misconception_patch(
+    "head_not_trained",
+    "The head has not learned: its parameters belong to the optimizer as well, at `head_rate`. Without them the random "
+    "head that was put on stays what it is.",
+    (BODY_AND_HEAD, "((model.body, body_rate),)"),
+)
+fine_tune.misconception_patch(
+    "body_rate_for_all",
+    "Everything learns at the body's rate; the head, which knows nothing yet, has a rate of its own, `head_rate`.",
+    (BODY_AND_HEAD, "((model.body, body_rate), (model.head, body_rate))"),
+)
+fine_tune.misconception_patch(
+    "head_rate_for_all",
+    "Everything learns at the head's rate, so that the body loses what it knew; the body has a smaller one, `body_rate`.",
+    (BODY_AND_HEAD, "((model.body, head_rate), (model.head, head_rate))"),
+)
+fine_tune.misconception_patch(
+    "rates_exchanged",
+    "The rates have changed places: the head learns at `head_rate`, the body at `body_rate`.",
+    (BODY_AND_HEAD, "((model.body, head_rate), (model.head, body_rate))"),
+)
+fine_tune.misconception_patch(
+    "decay_for_everything",
+    "Biases and the weights of norms are pulled towards 0 as well. Weight decay is for the matrices; parameters with one "
+    "axis have 0.",
+    ("(False, 0.0)", "(False, weight_decay)"),
+)
+fine_tune.misconception_patch(
+    "decay_turned_round",
+    "Weight decay spares the matrices, and pulls biases and norms towards 0: it is the other way round.",
+    ("((True, weight_decay), (False, 0.0))", "((False, weight_decay), (True, 0.0))"),
+)
+fine_tune.misconception_patch(
+    "no_decay",
+    "There is no weight decay: the groups of the matrices have `weight_decay`.",
+    ("(True, weight_decay)", "(True, 0.0)"),
+)
+fine_tune.misconception_patch(
+    "decay_by_default",
+    "The decay that was handed in is not used: AdamW takes 0.01 where a group says nothing.",
+    ("(True, weight_decay)", "(True, 0.01)"),
+)
+fine_tune.misconception_patch(
+    "decay_in_the_gradient",
+    "The decay is added to the gradient, as plain Adam does, where its size is lost again. AdamW takes it off the weight "
+    "itself.",
+    ("torch.optim.AdamW(groups)", "torch.optim.Adam(groups)"),
+)
+fine_tune.misconception_patch(
+    "no_warm_up",
+    "The rates begin at their highest: in the first W steps they climb, by s/W.",
+    (FACTOR, "lambda s: min(1.0, (S - s) / (S - warmup + 1))"),
+)
+fine_tune.misconception_patch(
+    "no_fall",
+    "Behind the warm-up the rates stay where they are; they fall in a straight line, (S − s + 1)/(S − W + 1).",
+    (FACTOR, "lambda s: min((s + 1) / warmup, 1.0)"),
+)
+fine_tune.misconception_patch(
+    "begins_with_nothing",
+    "The schedule is one step late: the first step has the factor 0, and is wasted. Step s = 1 has the factor 1/W; "
+    "torch's schedules count from 0.",
+    (FACTOR, "lambda s: min(s / warmup, (S - s + 1) / (S - warmup + 1))"),
+)
+fine_tune.misconception_patch(
+    "constant_rates",
+    "The rates never change: in each step they are multiplied by f, first rising and then falling. Is the schedule's "
+    "`step()` called?",
+    (FACTOR, "lambda s: 1.0"),
+)
+fine_tune.misconception_patch(
+    "schedule_first",
+    "The schedule moves before the optimizer, so that every step has the next one's rate: first `optimizer.step()`, then "
+    "`schedule.step()`.",
+    ("        optimizer.step()\n        schedule.step()\n", "        schedule.step()\n        optimizer.step()\n"),
+)
+fine_tune.misconception_patch(
+    "forgets_zero_grad",
+    "The old gradients are never taken away, so every step follows the sum of all batches so far: call "
+    "`optimizer.zero_grad()` in every step.",
+    ("        optimizer.zero_grad()\n", ""),
+)
+fine_tune.misconception_patch(
+    "never_moves",
+    "Nothing has changed: is `optimizer.step()` called, behind `backward`?",
+    ("        optimizer.step()\n", ""),
+)
+fine_tune.misconception_patch(
+    "softmax_twice",
+    "There is a softmax before the cross-entropy, which takes its own: hand it the logits as they are.",
+    ("F.cross_entropy(model(ids), labels)", "F.cross_entropy(model(ids).softmax(dim=-1), labels)"),
+)
+fine_tune.misconception_patch(
+    "stops_after_one_batch",
+    "The training stops after the first batch: the loop has to go over all of them. Is there a `return` or a `break` in "
+    "it?",
+    ("        schedule.step()\n", "        schedule.step()\n        break\n"),
+)
+fine_tune.misconception_patch(
+    "not_in_training_mode",
+    "The model is trained in evaluation mode, in which a BERT's dropout is off: `model.train()` before the first step.",
+    ("    model.train()\n", ""),
+)
+fine_tune.misconception_patch(
+    "left_in_training_mode",
+    "The model is left in training mode, in which dropout would change its answers at every call: `model.eval()` behind "
+    "the last step.",
+    ("    model.eval()\n", ""),
+)
+fine_tune.alternative_patch(
+    "rates_set_by_hand",
+    ("    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, " + FACTOR + ")\n", "    step = 0\n    highest = [group[\"lr\"] for group in groups]\n"),
+    (
+        "        loss = F.cross_entropy(model(ids), labels)\n",
+        "        step += 1\n"
+        "        factor = step / warmup if step < warmup else (S - step + 1) / (S - warmup + 1)\n"
+        "        for group, rate in zip(optimizer.param_groups, highest, strict=True):\n"
+        '            group["lr"] = rate * factor\n'
+        "        loss = F.cross_entropy(model(ids), labels)\n",
+    ),
+    ("        schedule.step()\n", ""),
+)
+fine_tune.alternative_patch(
+    "by_names",
+    (
+        "            chosen = [p for p in part.parameters() if (p.dim() > 1) == is_matrix]\n",
+        "            chosen = [\n"
+        "                p\n"
+        "                for name, p in part.named_parameters()\n"
+        '                if (not name.endswith("bias") and "norm" not in name) == is_matrix\n'
+        "            ]\n",
+    ),
+    ("        optimizer.zero_grad()\n", ""),
+    ("        schedule.step()\n", "        schedule.step()\n        optimizer.zero_grad(set_to_none=False)\n"),
+    ("weight_decay, warmup):", "weight_decay=0.01, warmup=10, verbose=False):"),
+)
+fine_tune.alternative_patch(
+    "two_optimizers",
+    ("    optimizer = torch.optim.AdamW(groups)\n", "    optimizers = [torch.optim.AdamW(groups[:2]), torch.optim.AdamW(groups[2:])]\n"),
+    (
+        "    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, " + FACTOR + ")\n",
+        "    schedules = [torch.optim.lr_scheduler.LambdaLR(o, " + FACTOR + ") for o in optimizers]\n",
+    ),
+    ("        loss = F.cross_entropy(model(ids), labels)\n", "        loss = nn.CrossEntropyLoss()(model(ids), labels)\n"),
+    ("        optimizer.zero_grad()\n", "        model.zero_grad()\n"),
+    (
+        "        optimizer.step()\n        schedule.step()\n",
+        "        for part in [*optimizers, *schedules]:\n            part.step()\n",
+    ),
+)
+fine_tune.alternative_patch(
+    "decay_by_hand",
+    ('"weight_decay": decay})', '"weight_decay": 0.0, "pull": decay})'),
+    ("torch.optim.AdamW(groups)", "torch.optim.Adam(groups)"),
+    (
+        "        optimizer.step()\n",
+        "        with torch.no_grad():\n"
+        "            for group in optimizer.param_groups:\n"
+        '                for p in group["params"]:\n'
+        '                    p -= group["lr"] * group["pull"] * p\n'
+        "        optimizer.step()\n",
+    ),
+)
