@@ -4,6 +4,7 @@ A task names a fixture and sends what it is filled with; it is made on the stude
 a student may read it, and no answer is in it.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -382,33 +383,36 @@ class PublicParameters(nn.Module):
     """Parameters under the names that a model has them, in the same nesting and without a ``forward``.
 
     Args:
-        values: of all parameters, by name, such as ``layers.0.norm.weight``.
+        shapes: of all parameters, by name, such as ``layers.0.norm.weight``.
+        row: their numbers, one after the other.
         config: numbers that the model was made with.
     """
 
-    def __init__(self, values: dict[str, Tensor], **config: int) -> None:
+    def __init__(self, shapes: dict[str, Sequence[int]], row: Tensor, **config: int) -> None:
         super().__init__()
         self.config = SimpleNamespace(**config)
-        for name, value in values.items():
+        parts = row.split([math.prod(shape) for shape in shapes.values()])
+        for (name, shape), part in zip(shapes.items(), parts, strict=True):
+            value = part.view(*shape)
             *path, last = name.split(".")
             module: nn.Module = self
-            for part, following in zip(path, [*path[1:], last], strict=True):
-                if part not in dict(module.named_children()):
-                    module.add_module(part, nn.ModuleList() if following.isdigit() else nn.Module())
-                module = getattr(module, part)
+            for step, following in zip(path, [*path[1:], last], strict=True):
+                if step not in module._modules:
+                    module.add_module(step, nn.ModuleList() if following.isdigit() else nn.Module())
+                module = getattr(module, step)
             module.register_parameter(last, nn.Parameter(value.clone()))
-        self._optimizer = torch.optim.SGD(self.parameters(), lr=1.0)
+        self._at_first = list(self.parameters())
 
-    def values(self) -> dict[str, Tensor]:
-        """All parameters by name."""
-        return {name: value.detach().clone() for name, value in self.state_dict().items()}
+    def row(self) -> Tensor:
+        """The numbers of all parameters, one after the other, in the order of their names."""
+        return torch.cat([value.flatten() for _, value in sorted(self.state_dict().items())])
 
-    def trained(self) -> dict[str, Tensor]:
-        """All parameters by name, after one step of an optimizer that was made at the beginning adds 1 to each."""
-        for parameter in self.parameters():
-            parameter.grad = -torch.ones_like(parameter)
-        self._optimizer.step()
-        return self.values()
+    def trained(self) -> Tensor:
+        """As :meth:`row`, after 1 was added to the parameters that were there at first, as an optimizer does it."""
+        with torch.no_grad():
+            for parameter in self._at_first:
+                parameter.add_(1)
+        return self.row()
 
 
 class PublicBody(nn.Module):
