@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from autograder.checking.client.fixtures import PublicClassifier, TrainingBatches
 from autograder.checking.given import Given
-from autograder.checking.student import Answer, Student
+from autograder.checking.student import Answer, Failure, Student
 from autograder.checking.tasks import Case, Evidence, case, expected_gradient, filled, task
 from autograder.data.generated.company import ALMANAC
 from autograder.reference import bert as reference
@@ -898,13 +898,15 @@ def pairs_case(
     weight: float = 1,
     **limits: Any,
 ) -> Case:
-    """A case that measures pairs; what is no list of triples is infinitely far off."""
-
-    def measured(value: Any) -> float:
-        pairs = paired(value)
-        return math.inf if pairs is None else measure(pairs)
-
-    return case(name, answer, measure=measured, measures=measures, weight=weight, **limits)
+    """A case that measures pairs, or says that these are none."""
+    pairs = None if answer.failure else paired(answer.value)
+    if pairs is None and not answer.failure:
+        wanted = (
+            "what it returned is no list of triples (first, second, label), with sentences of the documents and with "
+            "labels that are 0 or 1"
+        )
+        answer = replace(answer, value=None, failure=Failure("structure", answer.subject, message=wanted))
+    return case(name, answer, measure=lambda _: measure(pairs or []), measures=measures, weight=weight, **limits)
 
 
 def share(hits: Any) -> float:
@@ -1025,13 +1027,13 @@ sentence_pairs.misconception_patch(
     "always_the_next",
     "Every pair has the next sentence: in half of them it is to be another.",
     (COIN, "if True:"),
-    probe=of_pairs(lambda p: not wrong_firsts(p) and all(is_next(q) and q.label == 0 for q in p)),
+    probe=of_pairs(lambda p: all(is_next(q) and q.label == 0 for q in p), SHORT),
 )
 sentence_pairs.misconception_patch(
     "never_the_next",
     "Every pair has a sentence of another document: in half of them it is to be the next.",
     (COIN, "if False:"),
-    probe=of_pairs(lambda p: not wrong_firsts(p) and all(q.label == 1 for q in p)),
+    probe=of_pairs(lambda p: all(q.label == 1 and q.second[0] != q.first[0] for q in p), SHORT),
 )
 sentence_pairs.misconception_patch(
     "from_the_same_document",
@@ -1063,7 +1065,7 @@ sentence_pairs.misconception_patch(
     probe=of_pairs(
         lambda p: (
             not wrong_firsts(p)
-            and any(pair.label == 1 for pair in p)
+            and sum(q.label for q in p) > 100
             and all(len({q.second[0] for q in p if q.label == 1 and q.first[0] == d}) <= 1 for d in range(7))
         )
     ),
@@ -1090,7 +1092,7 @@ sentence_pairs.misconception_patch(
     "first_sentence_always",
     "It is always the first sentence of the other document; every sentence of it is to be as likely as any other.",
     ("other[torch.randint(len(other), (), generator=generator)]", "other[0]"),
-    probe=of_pairs(lambda p: {q.second[1] for q in p if q.label == 1} == {0}),
+    probe=of_pairs(lambda p: sum(q.label for q in p) > 100 and {q.second[1] for q in p if q.label == 1} == {0}),
 )
 sentence_pairs.misconception_patch(
     "order_tells",
@@ -1164,6 +1166,7 @@ sentence_pairs.misconception_patch(
     probe=of_pairs(
         lambda p: (
             not wrong_firsts(p)
+            and sum(q.label for q in p) > 100
             and any(q.second[0] == 4 for q in p if q.label == 1)
             and not any(q.second == (4, 1) for q in p if q.label == 1)
             and any(q.second == (6, 3) for q in p if q.label == 1)
