@@ -130,6 +130,25 @@ bert_embeddings.misconception_patch(
     ("self.segment_embedding(segments)", "self.segment_embedding.weight[0]"),
 )
 bert_embeddings.misconception_patch(
+    "whole_table_of_positions",
+    "The whole table of positions is added, as if every sentence filled the context: take its first T rows.",
+    ("self.position_embedding.weight[: ids.shape[1]]", "self.position_embedding.weight"),
+)
+bert_embeddings.misconception_patch(
+    "positions_by_token",
+    "The position's vector is looked up by the token. A position is the place in the sentence, 0 to T − 1, whatever "
+    "token stands there.",
+    ("self.position_embedding.weight[: ids.shape[1]]", "self.position_embedding(ids)"),
+)
+bert_embeddings.misconception_patch(
+    "concatenated",
+    "The vectors are put side by side, which makes them wider. They are added, number by number, and stay D wide.",
+    (
+        "        x = x + self.segment_embedding(segments)\n",
+        "        x = torch.cat([x, self.segment_embedding(segments)], dim=-1)\n",
+    ),
+)
+bert_embeddings.misconception_patch(
     "positions_turned_round",
     "The positions run backwards: the first token has position 0.",
     ("weight[: ids.shape[1]]", "weight[: ids.shape[1]].flip(0)"),
@@ -505,6 +524,12 @@ mask_tokens.misconception_patch(
     probe=probed(lambda m, ids, special: torch.equal(m.labels, ids)),
 )
 mask_tokens.misconception_patch(
+    "returned_the_wrong_way_round",
+    "The two have changed places: first what the model reads, then the labels.",
+    (RETURN, "return torch.where(asked, ids, -100), read"),
+    probe=probed(lambda m, ids, special: bool((m.read[special] == -100).all())),
+)
+mask_tokens.misconception_patch(
     "labels_turned_round",
     "The labels are turned round: they stand where nothing is asked, and −100 stands where a word was hidden.",
     (RETURN, "return read, torch.where(asked, -100, ids)"),
@@ -514,7 +539,9 @@ mask_tokens.misconception_patch(
     "zero_for_nothing",
     "Where nothing is asked the label is 0, and 0 is a token: the loss would ask for it. The label is −100 there.",
     (RETURN, "return read, torch.where(asked, ids, 0)"),
-    probe=probed(lambda m, ids, special: not (m.labels == -100).any() and bool((m.labels == 0).any())),
+    probe=probed(
+        lambda m, ids, special: not (m.labels == -100).any() and float((m.labels == 0)[~special].double().mean()) > 0.5
+    ),
 )
 mask_tokens.misconception_patch(
     "labels_of_what_is_read",
@@ -1740,6 +1767,31 @@ def one_for_all(start, end, max_length):
     return best // T, best % T
 
 
+@best_span.misconception(
+    "The best score so far begins with 0, so that a span below 0 is never found: begin with −∞, or with the first span."
+)
+def better_than_zero(start, end, max_length):
+    T = start.shape[1]
+    best = torch.zeros(len(start))
+    first, last = torch.zeros(len(start), dtype=torch.long), torch.zeros(len(start), dtype=torch.long)
+    for i in range(T):
+        for j in range(i, min(i + max_length, T)):
+            better = start[:, i] + end[:, j] > best
+            best = torch.where(better, start[:, i] + end[:, j], best)
+            first, last = first.masked_fill(better, i), last.masked_fill(better, j)
+    return first, last
+
+
+@best_span.misconception(
+    "Every answer is as long as an answer may be. `max_length` is the most tokens that it has; shorter ones compete "
+    "with it."
+)
+def always_the_longest(start, end, max_length):
+    n = min(max_length, start.shape[1])
+    first = (start[:, : start.shape[1] - n + 1] + end[:, n - 1 :]).argmax(dim=1)
+    return first, first + n - 1
+
+
 @best_span.misconception("The worst of the allowed spans is taken; the one with the highest score is asked for.")
 def worst(start, end, max_length):
     T = start.shape[1]
@@ -2047,6 +2099,19 @@ load_pretrained.misconception_patch(
     (SHAPES, ""),
 )
 load_pretrained.misconception_patch(
+    "another_kind_of_error",
+    "What does not fit ends with an error, but with one of another kind: raise a ValueError, whose message says what "
+    "is wrong, where a KeyError or what torch says leaves that to be guessed.",
+    ('raise ValueError(f"only', 'raise KeyError(f"only'),
+    ('raise ValueError(f"of', 'raise KeyError(f"of'),
+)
+load_pretrained.misconception_patch(
+    "error_without_a_name",
+    "The error does not say which tensor it is about: put the name into its message.",
+    ('(f"only on one side: {sorted(found.keys() ^ places.keys())[:3]}")', '("the names do not fit")'),
+    ('(f"of another shape: {wrong}")', '("the shapes do not fit")'),
+)
+load_pretrained.misconception_patch(
     "dtype_changed",
     "The parameters have the 16 bits of the tensors now. They keep their own dtype: `parameter.copy_(tensor)` converts "
     "the numbers, where `parameter.data = tensor` does not.",
@@ -2177,6 +2242,11 @@ parameter_count.misconception_patch(
     ("config.context_size + config.num_segments)", "config.context_size)"),
 )
 parameter_count.misconception_patch(
+    "always_two_segments",
+    "Two segments are counted, whatever the configuration says: the number of rows is `num_segments`.",
+    ("config.context_size + config.num_segments)", "config.context_size + 2)"),
+)
+parameter_count.misconception_patch(
     "no_positions",
     "The table of the positions is forgotten: BERT's positions are learned, one row of D numbers for each.",
     ("config.vocab_size + config.context_size +", "config.vocab_size +"),
@@ -2261,13 +2331,11 @@ def by_shapes(config, with_pooler=True):
 
 @parameter_count.alternative
 def counted_by_torch(config):
-    with torch.device("meta"):
-        layer = nn.TransformerEncoderLayer(config.d_model, config.num_heads, config.d_ff)
-        pooler, norm = nn.Linear(config.d_model, config.d_model), nn.LayerNorm(config.d_model)
-        rows = config.vocab_size + config.context_size + config.num_segments
-        table = nn.Embedding(rows, config.d_model)
-    sizes = [sum(p.numel() for p in module.parameters()) for module in (layer, pooler, norm, table)]
-    return torch.tensor(sizes[0] * config.num_layers + sum(sizes[1:]))
+    layer = nn.TransformerEncoderLayer(config.d_model, config.num_heads, config.d_ff)
+    pooler, norm = nn.Linear(config.d_model, config.d_model), nn.LayerNorm(config.d_model)
+    numbers = [sum(p.numel() for p in module.parameters()) for module in (layer, pooler, norm)]
+    rows = config.vocab_size + config.context_size + config.num_segments
+    return torch.tensor(numbers[0] * config.num_layers + sum(numbers[1:]) + rows * config.d_model)
 
 
 LABELS_OF_TASK = ("animals", "sport", "music", "money", "computers", "river")
