@@ -4,7 +4,9 @@ A task names a fixture and sends what it is filled with; it is made on the stude
 a student may read it, and no answer is in it.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -393,3 +395,89 @@ class PublicRows(nn.Module):
         if self.training:
             features = features * (torch.arange(features.shape[1]) % 2 == 0)
         return self.classifier(features)
+
+
+@fixture
+def settings(**numbers: Any) -> SimpleNamespace:
+    """Named numbers, as the configuration of a model has them."""
+    return SimpleNamespace(**numbers)
+
+
+@fixture
+class PublicParameters(nn.Module):
+    """Parameters under the names that a model has them, in the same nesting and without a ``forward``.
+
+    Args:
+        shapes: of all parameters, by name, such as ``layers.0.norm.weight``.
+        row: their numbers, one after the other.
+        config: numbers that the model was made with.
+    """
+
+    def __init__(self, shapes: dict[str, Sequence[int]], row: Tensor, **config: int) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(**config)
+        parts = row.split([math.prod(shape) for shape in shapes.values()])
+        for (name, shape), part in zip(shapes.items(), parts, strict=True):
+            value = part.view(*shape)
+            *path, last = name.split(".")
+            module: nn.Module = self
+            for step, following in zip(path, [*path[1:], last], strict=True):
+                if step not in module._modules:
+                    module.add_module(step, nn.ModuleList() if following.isdigit() else nn.Module())
+                module = getattr(module, step)
+            module.register_parameter(last, nn.Parameter(value.clone()))
+        self._at_first = list(self.parameters())
+
+    def row(self) -> Tensor:
+        """The numbers of all parameters, one after the other, in the order of their names."""
+        return torch.cat([value.flatten() for _, value in sorted(self.state_dict().items())])
+
+    def trained(self) -> Tensor:
+        """As :meth:`row`, after 1 was added to the parameters that were there at first, as an optimizer does it."""
+        with torch.no_grad():
+            for parameter in self._at_first:
+                parameter.add_(1)
+        return self.row()
+
+
+class PublicBody(nn.Module):
+    """The mean over a sentence of one small layer."""
+
+    def __init__(self, vocab_size: int, width: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, width)
+        self.norm = nn.LayerNorm(width)
+        self.dense = nn.Linear(width, width)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(B, T) → (B, D)."""
+        return torch.tanh(self.dense(self.norm(self.embedding(ids)).mean(dim=1)))
+
+
+@fixture
+class PublicClassifier(nn.Module):
+    """A stand-in for a pretrained encoder with a new head, for tasks that fine-tune one; it notes how it was read.
+
+    Args:
+        vocab_size: V. width: D. num_labels: C.
+    """
+
+    def __init__(self, vocab_size: int, width: int, num_labels: int) -> None:
+        super().__init__()
+        self.body = PublicBody(vocab_size, width)
+        self.head = nn.Linear(width, num_labels)
+        self.modes: list[str] = []
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Take ids (B, T) to logits (B, C)."""
+        self.modes.append("training" if self.training else "evaluation")
+        return self.head(self.body(ids))
+
+    def values(self) -> dict[str, Tensor]:
+        """All parameters by name."""
+        return {name: value.detach().clone() for name, value in self.state_dict().items()}
+
+    def report(self) -> tuple[str, str]:
+        """The modes in which it was read, and the one in which it is now."""
+        now = "training" if self.training else "evaluation"
+        return " and ".join(sorted(set(self.modes))) or "not at all", now
