@@ -69,8 +69,11 @@ def causal_self_attention(student: Student, given: Given) -> Iterator[Case]:
     filled(attention, weights)
     theirs = student.CausalSelfAttention(student.GPTConfig(**numbers)).load(weights)
     x = 2 * given.normal(B, T, D)
-    in_heads = attention.project(x, None)
-    yield case("project", theirs.call("project", x), in_heads, weight=2, parts=("q", "k", "v"), axes=("B H T D/H",) * 3)
+    in_heads = theirs.call("project", x)
+    for number, (name, right) in enumerate(zip(("queries", "keys", "values"), attention.project(x, None), strict=True)):
+        yield case(
+            f"project, the {name}", in_heads[number], right, axes="B H T D/H", subject=f"what it gives as {name}"
+        )
 
     def looked(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
         return attention.output_projection(merge_heads(scaled_dot_product_attention(q, k, v, allowed)[0]))
@@ -112,8 +115,8 @@ causal_self_attention.hints(
 )
 causal_self_attention.misconception_patch(
     "finite_value",
-    "What may not be seen has a very negative score, and the other scores may be lower still: then it gets weight, and "
-    "the future leaks. Only −∞ gives a weight of exactly 0.",
+    "What may not be seen has a finite score. The other scores may be lower still: then it gets weight, and the future "
+    "leaks. Only −∞ gives a weight of exactly 0.",
     ("masked_fill(~allowed, -math.inf)", "masked_fill(~allowed, -1e9)"),
 )
 causal_self_attention.misconception_patch(
@@ -212,6 +215,21 @@ causal_self_attention.misconception_patch(
     "value_first",
     "The values are taken from the first D outputs; the order is query, key, value.",
     ("for part in parts)", "for part in (parts[1], parts[2], parts[0]))"),
+)
+causal_self_attention.misconception_patch(
+    "heads_before_the_three",
+    "The outputs of the projection are cut into heads first, and each head into query, key and value. The first D "
+    "outputs are the query of all heads, the next D the key, the last D the value.",
+    (
+        "self.query_key_value_projection(x).chunk(3, dim=-1)",
+        "self.query_key_value_projection(x).unflatten(-1, (self.num_heads, 3, -1)).unbind(-2)",
+    ),
+    ("part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)", "part.transpose(1, 2)"),
+)
+causal_self_attention.misconception_patch(
+    "mask_of_its_own",
+    "`look` has a causal mask of its own, and does not use `allowed`: with a cache the two are not the same.",
+    ("masked_fill(~allowed", "masked_fill(~torch.ones_like(allowed).tril()"),
 )
 causal_self_attention.alternative_patch(
     "by_the_library",
@@ -820,7 +838,7 @@ def prompts_to_continue(
             return weights, ids, texts[0]
 
 
-ROWS = 8_000
+ROWS = 3_000
 """Draws in a case. A share is further off than ``OFF`` with a probability below 1e-8, by Hoeffding's inequality."""
 
 OFF = math.sqrt(math.log(2e8) / (2 * ROWS))
@@ -1633,6 +1651,11 @@ fine_tune_loss.misconception_patch(
     (SUM, "lam * task + language_model"),
 )
 fine_tune_loss.misconception_patch(
+    "weight_on_both",
+    "λ stands before both losses; it weighs the language model's alone.",
+    (SUM, "lam * (task + language_model)"),
+)
+fine_tune_loss.misconception_patch(
     "weights_that_sum_to_one",
     "The task's loss is weighed by 1 − λ; it counts in full, whatever λ is.",
     (SUM, "(1 - lam) * task + lam * language_model"),
@@ -1972,6 +1995,11 @@ train_gpt.misconception_patch(
     "rate_ignored",
     "The learning rate that was handed in is not used: give it to the optimizer, lr=learning_rate.",
     (", lr=learning_rate", ""),
+)
+train_gpt.misconception_patch(
+    "plain_descent",
+    "This is plain gradient descent; AdamW is asked for.",
+    ("torch.optim.AdamW(", "torch.optim.SGD("),
 )
 train_gpt.alternative_patch(
     "gradients_taken_away_at_the_end",
