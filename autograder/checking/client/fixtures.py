@@ -481,3 +481,32 @@ class PublicClassifier(nn.Module):
         """The modes in which it was read, and the one in which it is now."""
         now = "training" if self.training else "evaluation"
         return " and ".join(sorted(set(self.modes))) or "not at all", now
+
+
+@fixture
+class PublicSpeaker(nn.Module):
+    """A stand-in for a GPT, for tasks that write with one: the next token by the last one, by those before it and by
+    the number of tokens that were handed in.
+
+    Args:
+        after: (V, V), logits by the last token.
+        before: (V, V), logits by each token so far, of which the mean is added.
+        at: (C, V), logits by the number of tokens, which are added; it reads C tokens at most.
+    """
+
+    def __init__(self, after: Tensor, before: Tensor, at: Tensor) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(vocab_size=len(after), context_size=len(at))
+        self.after, self.before, self.at = after, before, at
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Take ids (B, t) to logits of the next token, (B, t, V).
+
+        Raises:
+            ValueError: if there are more than C of them.
+        """
+        t = ids.shape[1]
+        if t > len(self.at):
+            raise ValueError(f"{t} tokens were handed to a model that reads {len(self.at)} at most")
+        places = torch.arange(1, t + 1)[:, None]
+        return self.after[ids] + self.before[ids].cumsum(dim=1) / places + self.at[:t]
