@@ -61,7 +61,7 @@ def test_what_is_padded_does_not_change_a_translation() -> None:
 
 def test_a_judgment_counts_what_is_exact() -> None:
     class Copies:
-        def translate(self, sentences: list[str], beam: int) -> list[str]:
+        def translate(self, sentences: list[str], beam: int, show: bool) -> list[str]:
             return [sentence.upper() for sentence in sentences]
 
     pairs = [("a b c d e", "A B C D E"), ("f g h i j", "f g h i j")]

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from autograder.data import load
 from autograder.data.batches import LengthBatches, pad
@@ -118,23 +119,28 @@ class Translator:
     model: Transformer | RecurrentTranslator
     tokenizer: ByteLevelBPE
 
-    def translate(self, sentences: Sequence[str], beam: int = 4) -> list[str]:
-        """Write the best translation of each sentence that a beam finds; a beam of 1 is greedy."""
+    def translate(self, sentences: Sequence[str], beam: int = 4, show: bool = False) -> list[str]:
+        """Write the best translation of each sentence that a beam finds; a beam of 1 is greedy.
+
+        Sentences of like length are written together, since a batch takes as long as its longest; ``show`` a bar.
+        """
         longest = self.model.config.max_length
-        found = []
-        with evaluating(self.model):
-            for start in range(0, len(sentences), 32):
-                encoded = [
-                    [*self.tokenizer.encode(sentence), 2][:longest] for sentence in sentences[start : start + 32]
-                ]
-                source, _ = pad(encoded, 0)
+        encoded = [[*self.tokenizer.encode(sentence), 2][:longest] for sentence in sentences]
+        order = sorted(range(len(encoded)), key=lambda row: len(encoded[row]))
+        found = [""] * len(sentences)
+        with evaluating(self.model), tqdm(total=len(order), disable=not show, unit="sentence") as bar:
+            for start in range(0, len(order), 32):
+                rows = order[start : start + 32]
+                source, _ = pad([encoded[row] for row in rows], 0)
                 length = min(longest - 1, 2 * source.size(1) + 10)
                 ids = (
                     greedy_decode(self.model, source, length)
                     if beam == 1
                     else beam_decode(self.model, source, beam, length)
                 )
-                found += [self.tokenizer.decode(i for i in row if i > 2) for row in ids.tolist()]
+                for row, written in zip(rows, ids.tolist(), strict=True):
+                    found[row] = self.tokenizer.decode(i for i in written if i > 2)
+                bar.update(len(rows))
         return found
 
     def save(self, folder: Path, name: str, about: dict[str, Any]) -> None:
@@ -230,7 +236,7 @@ def judge(translator: Translator, pairs: Pairs, beam: int, resamples: int = 200)
     """
     from sacrebleu import corpus_bleu, sentence_bleu  # an extra: the book's readers need it for this alone
 
-    written = translator.translate([source for source, _ in pairs], beam)
+    written = translator.translate([source for source, _ in pairs], beam, show=True)
     wanted = [target for _, target in pairs]
     exact = sum(one == other for one, other in zip(written, wanted, strict=True)) / len(wanted)
 
