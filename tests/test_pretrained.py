@@ -11,17 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from autograder.reference.pretrained import (
-    FOLDER,
-    figures,
-    load_bert,
-    load_elmo,
-    load_gpt,
-    load_tokenizer,
-    load_translator,
-)
+from autograder.reference.pretrained import FOLDER, figures, load_bert, load_elmo, load_gpt, load_tokenizer
 from autograder.reference.recipes.family import CONTEXT, PARTS, Recipe, Sizes
-from autograder.reference.recipes.translator import RECIPES, Examples, load_pairs, loss
 from autograder.reference.training import TrainingConfig
 
 LOADERS: dict[str, Callable[[], Any]] = {"elmo": load_elmo, "bert": load_bert, "gpt": load_gpt}
@@ -79,31 +70,3 @@ def test_elmo_embeds_a_sentence_in_fifty_milliseconds() -> None:
 def test_what_each_knows_of_a_hidden_word_is_kept() -> None:
     kept = json.loads((FOLDER / "cloze.json").read_text(encoding="utf-8"))
     assert kept["bert"]["nats"] < kept["gpt"]["nats"] < kept["single words"]["nats"]
-
-
-@pytest.mark.parametrize("name", ["french", "french_lstm"])
-def test_a_translator_reaches_what_stands_beside_it(name: str) -> None:
-    about, recipe, translator = figures(name), RECIPES[name], load_translator(name)
-    assert sum(p.numel() for p in translator.model.parameters()) == about["parameters"]
-    assert TrainingConfig(**about["training"]) == recipe.training
-    pairs = load_pairs("french")
-    held_out = Examples(pairs["validation"], translator.tokenizer, recipe.max_tokens, seed=0)
-    with torch.no_grad():
-        losses = [loss(translator.model, *held_out.batch(step), 0.0).item() for step in range(6)]
-    assert sum(losses) / 6 == pytest.approx(about["validation_loss"], abs=0.25)
-    assert about["sentences"] == len(pairs["test"])
-    low, high = about["bleu_interval"]
-    assert low < about["bleu"] < high
-    written = translator.translate(["And God said, Let there be light: and there was light."], beam=2)
-    assert "Dieu dit" in written[0]
-    with (FOLDER / f"{name}.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert min(float(row["held_out_loss"]) for row in rows) == pytest.approx(about["validation_loss"], abs=1e-4)
-    assert int(rows[-1]["step"]) == about["training"]["steps"]
-
-
-def test_both_translators_had_equal_size_and_time() -> None:
-    ours, rival = figures("french"), figures("french_lstm")
-    assert ours["parameters"] == pytest.approx(rival["parameters"], rel=0.05)
-    assert ours["seconds"] == pytest.approx(rival["seconds"], rel=0.1)
-    assert ours["sentences"] == rival["sentences"]
