@@ -32,7 +32,7 @@ def test_hidden_words_have_text_on_both_sides_and_are_no_marks() -> None:
     assert torch.equal(ids, again)
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("kind", ["elmo", "bert", "gpt"])
 def test_no_model_is_shown_the_hidden_word(kind: str) -> None:
     torch.manual_seed(0)
     model = KINDS[kind].make(SIZES)

@@ -26,7 +26,7 @@ def test_uses_are_balanced_and_cut_around_the_pseudo_word() -> None:
         assert len(use.words) <= CONTEXT
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("kind", ["elmo", "bert", "gpt"])
 def test_the_first_vector_is_the_mean_and_later_ones_know_the_context(kind: str) -> None:
     torch.manual_seed(0)
     model = KINDS[kind].make(SIZES)

@@ -176,7 +176,9 @@ class Spans:
             found.append(regress(self(taught), np.array(right), strength).decision_function(rows))
         sizes = np.cumsum([len(e.words) for e in others])[:-1]
         ends = zip(*(np.split(scores, sizes) for scores in found), strict=True)
-        spans = [best_span(torch.tensor([first]), torch.tensor([last]), LONGEST_SPAN) for first, last in ends]
+        spans = [
+            best_span(torch.from_numpy(first)[None], torch.from_numpy(last)[None], LONGEST_SPAN) for first, last in ends
+        ]
         return np.array([int(place) for span in spans for place in span])
 
 
