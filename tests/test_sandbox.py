@@ -49,6 +49,13 @@ def test_a_notebook_finds_its_packages_and_none_of_ours(sandbox: Sandbox) -> Non
 
 
 @sandbox_test
+def test_a_notebook_reads_the_digits_and_cannot_import_the_package_that_carries_them(sandbox: Sandbox) -> None:
+    with sandbox.open() as session:
+        assert said(session, "from autograder.data import load\nprint(load('digits').images.shape)") == "(1797, 8, 8)"
+        assert "No module named" in said(session, "import sklearn.linear_model")
+
+
+@sandbox_test
 def test_what_a_notebook_leaves_is_gone_for_the_next(sandbox: Sandbox) -> None:
     leave = "import os\nopen('/tmp/left', 'w').write('x'); open('/dev/shm/left', 'w').write('x')\n"
     daemon = "if os.fork() == 0:\n    os.setsid()\n    while True: pass"

@@ -1,4 +1,4 @@
-"""What a student's process may see of this machine: the interpreter, an allow-list of packages, its half of ours."""
+"""What a student's process may see here: the interpreter, an allow-list of packages, some data, its half of ours."""
 
 import importlib.metadata
 import os
@@ -9,8 +9,13 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from autograder.data.sources import find, source_of
+
 PACKAGES = ("torch", "numpy", "matplotlib", "matplotlib-inline", "ipython", "safetensors", "tqdm")
 """What notebooks may use; these and all that they need, and no other package, can be imported."""
+
+DATA = ("digits",)
+"""The data that notebooks read from files of another package: they see the files, and cannot import the package."""
 
 CLIENT, SITE = "/client", "/packages"
 """Where the sandbox has the student's half of our package, and the packages of the allow-list."""
@@ -30,7 +35,7 @@ def visible() -> list[tuple[str, str]]:
         seen += [
             (str(prefix / part), str(prefix / part)) for part in ("bin", "lib", "lib64") if (prefix / part).is_dir()
         ]
-    return seen + [(str(path), f"{SITE}/{path.name}") for path in package_paths(PACKAGES)]
+    return [*seen, *((str(path), f"{SITE}/{path.name}") for path in package_paths(PACKAGES)), *data_files(DATA)]
 
 
 def links() -> list[tuple[str, str]]:
@@ -72,6 +77,16 @@ def package_paths(names: tuple[str, ...]) -> list[Path]:
             if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
                 waiting.append(requirement.name)
     return [path for _, path in sorted(paths.items()) if path.exists()]
+
+
+def data_files(names: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Pairs of a data file and where the sandbox has it, for the data sets that are on this machine."""
+    present = [(source_of(name), found) for name in names if (found := find(name)) is not None]
+    return [
+        (str((found.folder / file).resolve()), f"{SITE}/{source.module}/{file}")
+        for source, found in present
+        for file in source.files
+    ]
 
 
 def _is_there(top: str) -> bool:

@@ -4,7 +4,9 @@ A task names a fixture and sends what it is filled with; it is made on the stude
 a student may read it, and no answer is in it.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -368,3 +370,143 @@ class PublicStep:
     def __call__(self, prefixes: Tensor) -> Tensor:
         """(N, t) → (N, V)."""
         return self.after[prefixes[:, -1]] + self.at[prefixes.shape[1] - 1]
+
+
+@fixture
+class PublicRows(nn.Module):
+    """A stand-in for a model of images, for tasks that train one: it reads rows of pixels, and averages over them.
+
+    In training mode it leaves out every second feature, always the same ones, where dropout would leave out others
+    each time: so the same steps give everybody the same numbers.
+
+    Args:
+        height: rows of an image. width: pixels in a row. d_model: features, D. num_classes: kinds of images, K.
+    """
+
+    def __init__(self, height: int, width: int, d_model: int, num_classes: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(width, d_model)
+        self.positions = nn.Parameter(torch.zeros(height, d_model))
+        self.classifier = nn.Linear(d_model, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 1, height, width) → (B, K)."""
+        features = torch.tanh(self.projection(images[:, 0]) + self.positions).mean(dim=1)  # (B, D)
+        if self.training:
+            features = features * (torch.arange(features.shape[1]) % 2 == 0)
+        return self.classifier(features)
+
+
+@fixture
+def settings(**numbers: Any) -> SimpleNamespace:
+    """Named numbers, as the configuration of a model has them."""
+    return SimpleNamespace(**numbers)
+
+
+@fixture
+class PublicParameters(nn.Module):
+    """Parameters under the names that a model has them, in the same nesting and without a ``forward``.
+
+    Args:
+        shapes: of all parameters, by name, such as ``layers.0.norm.weight``.
+        row: their numbers, one after the other.
+        config: numbers that the model was made with.
+    """
+
+    def __init__(self, shapes: dict[str, Sequence[int]], row: Tensor, **config: int) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(**config)
+        parts = row.split([math.prod(shape) for shape in shapes.values()])
+        for (name, shape), part in zip(shapes.items(), parts, strict=True):
+            value = part.view(*shape)
+            *path, last = name.split(".")
+            module: nn.Module = self
+            for step, following in zip(path, [*path[1:], last], strict=True):
+                if step not in module._modules:
+                    module.add_module(step, nn.ModuleList() if following.isdigit() else nn.Module())
+                module = getattr(module, step)
+            module.register_parameter(last, nn.Parameter(value.clone()))
+        self._at_first = list(self.parameters())
+
+    def row(self) -> Tensor:
+        """The numbers of all parameters, one after the other, in the order of their names."""
+        return torch.cat([value.flatten() for _, value in sorted(self.state_dict().items())])
+
+    def trained(self) -> Tensor:
+        """As :meth:`row`, after 1 was added to the parameters that were there at first, as an optimizer does it."""
+        with torch.no_grad():
+            for parameter in self._at_first:
+                parameter.add_(1)
+        return self.row()
+
+
+class PublicBody(nn.Module):
+    """The mean over a sentence of one small layer."""
+
+    def __init__(self, vocab_size: int, width: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, width)
+        self.norm = nn.LayerNorm(width)
+        self.dense = nn.Linear(width, width)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(B, T) → (B, D)."""
+        return torch.tanh(self.dense(self.norm(self.embedding(ids)).mean(dim=1)))
+
+
+@fixture
+class PublicClassifier(nn.Module):
+    """A stand-in for a pretrained encoder with a new head, for tasks that fine-tune one; it notes how it was read.
+
+    Args:
+        vocab_size: V. width: D. num_labels: C.
+    """
+
+    def __init__(self, vocab_size: int, width: int, num_labels: int) -> None:
+        super().__init__()
+        self.body = PublicBody(vocab_size, width)
+        self.head = nn.Linear(width, num_labels)
+        self.modes: list[str] = []
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Take ids (B, T) to logits (B, C)."""
+        self.modes.append("training" if self.training else "evaluation")
+        return self.head(self.body(ids))
+
+    def values(self) -> dict[str, Tensor]:
+        """All parameters by name."""
+        return {name: value.detach().clone() for name, value in self.state_dict().items()}
+
+    def report(self) -> tuple[str, str]:
+        """The modes in which it was read, and the one in which it is now."""
+        now = "training" if self.training else "evaluation"
+        return " and ".join(sorted(set(self.modes))) or "not at all", now
+
+
+@fixture
+class PublicSpeaker(nn.Module):
+    """A stand-in for a GPT, for tasks that write with one: the next token by the last one, by those before it and by
+    the number of tokens that were handed in.
+
+    Args:
+        after: (V, V), logits by the last token.
+        before: (V, V), logits by each token so far, of which the mean is added.
+        at: (C, V), logits by the number of tokens, which are added; it reads C tokens at most.
+    """
+
+    def __init__(self, after: Tensor, before: Tensor, at: Tensor) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(vocab_size=len(after), context_size=len(at))
+        self.after, self.before, self.at = after, before, at
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Take ids (B, t) to logits of the next token, (B, t, V).
+
+        Raises:
+            ValueError: if there are more than C of them.
+        """
+        t = ids.shape[1]
+        if t > len(self.at):
+            raise ValueError(f"{t} tokens were handed to a model that reads {len(self.at)} at most")
+        places = torch.arange(1, t + 1)[:, None]
+        return self.after[ids] + self.before[ids].cumsum(dim=1) / places + self.at[:t]
