@@ -1181,9 +1181,7 @@ sentence_pairs.misconception_patch(
         "pairwise(document):",
         "pairwise(document + filled[number + 1][:1] if number + 1 < len(filled) else document):",
     ),
-    probe=of_pairs(
-        lambda p: len(p) > len(right_firsts()) and any(q.label == 0 and q.second[0] != q.first[0] for q in p)
-    ),
+    probe=of_pairs(lambda p: len(p) > 240 and any(q.label == 0 and q.second[0] != q.first[0] for q in p), SHORT),
 )
 sentence_pairs.misconception_patch(
     "last_one_never_drawn",
