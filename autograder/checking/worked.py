@@ -76,7 +76,7 @@ class Worked:
         graded = self.graded(task)
         code = [i for i, c in enumerate(self.assignment.solution.cells[: graded.index]) if c.cell_type == "code"]
         needed: set[int] = set(graded.answers)
-        wanted = names_used(answer).union(*(names_used(self._source(i)) for i in needed))
+        wanted = set(names_used(answer)).union(*(names_used(self._source(i)) for i in needed))
         for index in reversed(code):
             source = self._source(index)
             if index in needed or (names_defined(source) & wanted and not _calls_ours(source)):
@@ -122,7 +122,8 @@ def _without_imports_but(wanted: set[str], source: str) -> ast.Module:
     return cell
 
 
-def names_defined(source: str) -> set[str]:
+@lru_cache(maxsize=1024)
+def names_defined(source: str) -> frozenset[str]:
     """Names that a cell binds at its top level."""
     found: set[str] = set()
     for node in ast.parse(source).body:
@@ -132,10 +133,11 @@ def names_defined(source: str) -> set[str]:
             found |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
         else:
             found |= {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    return found
+    return frozenset(found)
 
 
-def names_used(source: str) -> set[str]:
+@lru_cache(maxsize=1024)
+def names_used(source: str) -> frozenset[str]:
     """Names that a cell takes from the notebook: those that it, or a function in it, reads and does not bind itself."""
     found: set[str] = set()
 
@@ -147,7 +149,7 @@ def names_used(source: str) -> set[str]:
             look(child)
 
     look(symtable.symtable(source, "<cell>", "exec"))
-    return found
+    return frozenset(found)
 
 
 def _calls_ours(source: str) -> bool:

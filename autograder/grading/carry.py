@@ -112,11 +112,11 @@ def _names_reached(
     return reached
 
 
-def _names_defined(source: str) -> set[str]:
+def _names_defined(source: str) -> frozenset[str]:
     try:
         return names_defined(source)
     except _UNREADABLE:
-        return set()
+        return frozenset()
 
 
 def _worked_sources(

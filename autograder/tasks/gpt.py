@@ -1218,16 +1218,16 @@ generate.alternative_patch(
 @task("key_value_cache", asks="read_on")
 def key_value_cache(student: Student, given: Given) -> Iterator[Case]:
     """What is read in pieces has the logits of what is read at once, and every key and value is computed once."""
-    B, size = 2, 8
+    B, size = 2, 7
     numbers = sizes(12, 3, size, 11, 2)
     weights, ids, model = text_to_read(given.seed(), B, **numbers)
     theirs = student.GPT(student.GPTConfig(**numbers)).load(weights)
     parts, axes = ("the logits", "the cache"), ("B N V",)
     for name, known, end, weight in (
-        ("a first reading, without a cache", 0, 5, 2),
-        ("one more token", 5, 6, 3),
-        ("three more tokens", 4, 7, 3),
-        ("the last that fits", 7, 8, 1),
+        ("a first reading, without a cache", 0, 4, 2),
+        ("one more token", 4, 5, 3),
+        ("three more tokens", 3, 6, 3),
+        ("the last that fits", 6, 7, 1),
         ("a first reading of one token", 0, 1, 1),
     ):
         before = full_pass(model, ids[:, :known], 0)[1] if known else None
@@ -1735,7 +1735,7 @@ fine_tune_loss.alternative_patch(
 )
 
 
-WIDTH, STEPS, BATCH, RATE = 24, 75, 32, 0.012
+WIDTH, STEPS, BATCH, RATE = 24, 65, 32, 0.012
 PROMPT = 6
 """Words of a sentence that are there before the next is asked for."""
 
@@ -1772,17 +1772,17 @@ def lesson_sizes() -> dict[str, Any]:
 def lesson(seed: int) -> Lesson:
     """Sentences of the almanac, with the words numbered in an order of their own; the same for every student."""
     given = Given(seed.to_bytes(8, "big"), "lesson")
-    made = ALMANAC.sentences(3_700, torch.Generator().manual_seed(given.seed()))
+    made = ALMANAC.sentences(2_400, torch.Generator().manual_seed(given.seed()))
     number = given.permutation(len(ALMANAC.words))
     text = number[made.ids]
-    train, held_out, secret = text.split([3_000, 200, 500])
-    early = made.places[3_200:] < PROMPT - 1
+    train, held_out, secret = text.split([2_000, 100, 300])
+    early = made.places[2_100:] < PROMPT - 1
     belongs = torch.zeros(len(secret), len(number), dtype=torch.bool)
     candidates = torch.zeros(len(number), dtype=torch.bool)
     for words in ALMANAC.themes.values():
         candidates[number[[ALMANAC.number[word] for word in words]]] = True
     nouns = list(ALMANAC.nouns)
-    for row, noun in enumerate(made.nouns[3_200:].tolist()):
+    for row, noun in enumerate(made.nouns[2_100:].tolist()):
         themes = [theme for theme, share in ALMANAC.company(nouns[noun]).items() if share]
         belongs[row, number[[ALMANAC.number[word] for theme in themes for word in ALMANAC.themes[theme]]]] = True
     weights = beginning(given)
@@ -1813,19 +1813,19 @@ def beginning(given: Given) -> dict[str, torch.Tensor]:
     return weights
 
 
-ENOUGH = 3.95
-"""Nats a word. With thirty seeds the worked answer reaches 3.4 to 3.75; the frequencies of the words alone, 4.3."""
+ENOUGH = 4.1
+"""Nats a word. With forty seeds the worked answer reaches 3.5 to 3.8; the frequencies of the words alone give 4.3."""
 
-FITTING = 0.35
-"""The share of prompts behind which the likeliest companion belongs to the noun. The worked answer reaches over 0.6, a
-model that has not learned less than 0.25."""
+FITTING = 0.3
+"""The share of prompts behind which the likeliest companion belongs to the noun. The worked answer reaches 0.5 and
+more, a model that has not learned 0.1 to 0.2."""
 
 
 @task("train_gpt", seconds=20)
 def train_gpt(student: Student, given: Given) -> Iterator[Case]:
     """A loop over pieces of text with AdamW, and the loss on text that was held out, without dropout."""
     here = lesson(given.seed())
-    shown = here.secret[:40]
+    shown = here.secret[:15]
 
     def trained(steps: int, dropout: float = 0.0) -> tuple[Answer, Answer]:
         """The student's model after so many steps, and what came back."""
@@ -1836,48 +1836,51 @@ def train_gpt(student: Student, given: Given) -> Iterator[Case]:
 
     # AdamW's first steps are as large as the rate wherever a gradient is not 0: rounding cannot be told from a
     # gradient of 1e-9 there, so the tolerance is that of one step.
+    learns = True
     for name, steps in (("after one step", 1), ("after three steps", 3)):
         theirs, reached = trained(steps)
         answer = reached if reached.failure else theirs(shown)
-        yield case(name, answer, here.right[steps](shown), weight=2, axes="B T V", tolerance=RATE)
+        right = here.right[steps](shown)
+        learns = learns and nearly_equal(answer.value, right)
+        yield case(name, answer, right, weight=2, axes="B T V", tolerance=RATE)
 
-    theirs, reached = trained(1, dropout=0.5)
-    if not reached.failure:
-        theirs.call("eval")
-        without = here.right[1](shown)
-
-        def change(logits: torch.Tensor) -> float:
-            return float((logits - without).abs().max())
-
-        told = "the difference that dropout makes while the model learns"
-        yield case("dropout while it learns", theirs(shown), without, measure=change, at_least=0.03, measures=told)
-
-    theirs, reached = trained(STEPS, dropout=0.2)
-    if reached.failure:
-        yield case("the loss returned", reached, 0.0, weight=3)
-        return
-    as_left = theirs(shown)
+    theirs, reached = trained(3, dropout=0.5)
+    as_left = reached if reached.failure else theirs(shown)
     theirs.call("eval")
-    held_out, calm = theirs(here.held_out), theirs(shown)
-    measured = loss_of(held_out.value, here.held_out)
-    yield case("the loss returned", reached, measured, weight=3, tolerance=2e-3)
+    calm, held_out = theirs(shown), theirs(here.held_out)
+    yield case(
+        "dropout while it learns",
+        reached if reached.failure else calm,
+        here.right[3](shown),
+        measure=lambda logits: float((logits - here.right[3](shown)).abs().max()),
+        at_least=0.03,
+        measures="the difference that dropout makes while the model learns",
+    )
+    yield case("the loss returned", reached, loss_of(held_out.value, here.held_out), weight=3, tolerance=5e-5)
     yield case("left in evaluation mode", as_left, calm.value, axes="B T V", tolerance=1e-3)
 
     changed = shown.clone()
-    changed[:, PROMPT:] = here.secret[40:80, PROMPT:]
+    changed[:, PROMPT:] = here.secret[15:30, PROMPT:]
 
     def sees_ahead(logits: torch.Tensor) -> float:
         return float((logits - calm.value)[:, : PROMPT - 1].abs().max()) if same_shape(logits, calm.value) else 1.0
 
     told = "the change of a prediction by what comes later"
-    yield case("another end of the text", theirs(changed), measure=sees_ahead, at_most=1e-3, measures=told)
+    another = reached if reached.failure else theirs(changed)
+    yield case("another end of the text", another, measure=sees_ahead, at_most=1e-3, measures=told)
+
+    so_far = "" if learns else ", after three steps alone, since the first ones are not right yet,"
+    if learns:
+        theirs, reached = trained(STEPS, dropout=0.2)
+        theirs.call("eval")
+    secret, wanted = (reached if reached.failure else theirs(ids) for ids in (here.secret, here.prompts))
     yield case(
         "text that nobody saw",
-        theirs(here.secret),
+        secret,
         torch.zeros(*here.secret.shape, len(here.candidates)),
         measure=lambda logits: loss_of(logits, here.secret),
         at_most=ENOUGH,
-        measures="the loss on it",
+        measures=f"the loss on it{so_far}",
         weight=3,
     )
 
@@ -1887,17 +1890,17 @@ def train_gpt(student: Student, given: Given) -> Iterator[Case]:
 
     yield case(
         "prompts to be continued",
-        theirs(here.prompts),
+        wanted,
         torch.zeros(*here.prompts.shape, len(here.candidates)),
         measure=fitting,
         at_least=FITTING,
-        measures="the share of prompts behind which it wants a word that belongs to their noun",
+        measures=f"the share of prompts behind which it wants a word that belongs to their noun{so_far}",
         weight=2,
     )
 
 
 def nearly_equal(one: Any, other: Any) -> bool:
-    """Whether both are logits that differ by no more than rounding can make of a step."""
+    """Whether both are the same logits, but for what rounding can make of a step."""
     return same_shape(one, other) and float((one - other).abs().max()) < RATE
 
 
@@ -1956,7 +1959,7 @@ train_gpt.misconception_patch(
     "The model learns in evaluation mode, where there is no dropout: `model.train()` comes before the loop.",
     ("    model.train()\n", "    model.eval()\n"),
     probe=lambda evidence: (
-        nearly_equal(evidence.get("dropout while it learns"), evidence.get("after one step"))
+        nearly_equal(evidence.get("dropout while it learns"), evidence.get("after three steps"))
         and not nearly_equal(evidence.get("after one step"), evidence.get("after three steps"))
     ),
 )
