@@ -368,6 +368,21 @@ def test_the_cache_is_where_the_platform_has_it(platform, variables, folder, mon
     assert cache_folder() == Path(folder).expanduser()
 
 
+def test_installed_data_are_found_without_a_home_folder_and_without_either_the_error_says_what_to_do(monkeypatch):
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in (CACHE, "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    found = find("digits")
+    assert found is not None
+    assert found.origin == "package"
+    monkeypatch.setattr("autograder.data.sources.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(DataError, match=CACHE):
+        find("digits")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_missing_package_gives_a_stand_in_of_the_same_kind_and_a_warning_that_says_so(name, without):
     without(name)

@@ -7,6 +7,7 @@ shape, dtype, NaN, an input changed in place, then the known misconception whose
 import importlib
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -130,7 +131,7 @@ def _explain(task: Task, outcomes: list[Outcome], seed: bytes, worked: Worked | 
     """The misconception that explains each failed case, where one does."""
     failed = {i for i, o in enumerate(outcomes) if not o.passed}
     observed = {i for i in failed if outcomes[i].failure is None}
-    if not any(outcomes[i].case.weight for i in failed):
+    if not any(outcomes[i].case.weight and _says_something(outcomes[i].failure) for i in failed):
         return {}
     evidence = {o.case.name: None if o.failure else o.case.got.value for o in outcomes}
     explained: dict[int, Variant] = {}
@@ -174,13 +175,18 @@ def same_outcome(mine: Outcome, theirs: Outcome) -> bool:
             mine.failure
             and theirs.failure
             and _what_failed(mine.failure) == _what_failed(theirs.failure)
-            and mine.failure.kind not in ("missing", "unanswered", "timeout", "died", "memory")
+            and _says_something(mine.failure)
         )
     if bool(mine.changed) != bool(theirs.changed) or isinstance(mine.case.got.value, Handle):
         return False
     if mine.case.measure is not None:
         return False
     return is_equal(mine.case.got.value, theirs.case.got.value, mine.case.naming, mine.case.tolerance)
+
+
+def _says_something(failure: Failure | None) -> bool:
+    """Whether a mistake can be known by how it failed; where nothing came back, every one looks alike."""
+    return failure is None or failure.kind not in ("missing", "unanswered", "timeout", "died", "memory")
 
 
 def _what_failed(failure: Failure) -> tuple[str, str, str]:
@@ -210,7 +216,8 @@ def variant_outcomes(task: Task, variant: Variant, seed: bytes, worked: Worked |
         module = importlib.import_module(task.body.__module__)
         transport = LocalTransport(variant_namespace(task, variant, worked, vars(module)))
     try:
-        return _look(task.cases(Student(transport, task.seconds), Given(seed, task.id)))
+        with warnings.catch_warnings(action="ignore"):  # of ours, which no student needs to read
+            return _look(task.cases(Student(transport, task.seconds), Given(seed, task.id)))
     except Exception:
         if not isinstance(transport, Replayed):
             raise

@@ -18,10 +18,17 @@ class DataError(Exception):
 
 
 def cache_folder() -> Path:
-    """Where downloads and what is remembered of checks are kept: the platform's folder for what can be had again."""
+    """Where downloads and what is remembered of checks are kept: the platform's folder for what can be had again.
+
+    Raises:
+        DataError: if the user has no home folder, and no other is named.
+    """
     if chosen := os.environ.get(CACHE):
         return Path(chosen)
-    home = Path.home()
+    try:
+        home = Path.home()
+    except RuntimeError as error:
+        raise DataError(f"There is no home folder for data: name a folder in the variable {CACHE}.") from error
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "autograder" / "Cache"
     if sys.platform == "darwin":

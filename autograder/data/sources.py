@@ -5,7 +5,7 @@ need others that nobody needs for reading a file.
 """
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -177,8 +177,12 @@ def find(name: str) -> Found | None:
     source = source_of(name)
     spec = importlib.util.find_spec(source.module)
     installed = [Path(place) for place in (spec and spec.submodule_search_locations) or ()]
-    places = [Found("package", folder) for folder in installed] + [Found("download", source.download_folder)]
-    for found in places:
+
+    def places() -> Iterator[Found]:  # the second is not asked for where there is the first, nor has everybody a home
+        yield from (Found("package", folder) for folder in installed)
+        yield Found("download", source.download_folder)
+
+    for found in places():
         if all((found.folder / file).exists() for file in source.files):
             for file, sha256 in source.files.items():
                 _check(name, found, file, sha256)
