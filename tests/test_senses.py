@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from autograder.data.generated.pseudo_words import merged
 from autograder.reference.recipes import senses
 from autograder.reference.recipes.family import CONTEXT, KINDS, PARTS, Sizes
-from autograder.reference.recipes.senses import PAIRS, Reader, Use, find_uses, judge, mean_around, summary
+from autograder.reference.recipes.senses import PAIRS, Reader, Use, difference, find_uses, judge, mean_around, summary
 from autograder.reference.wordpiece import WordPiece
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -89,6 +89,17 @@ def test_the_layer_is_chosen_on_validation() -> None:
     (line,) = summary([row("0", 0.6, 0.99), row("1", 0.8, 0.7), row("1", 0.9, 0.8)])
     assert (line["layer"], line["test"]) == ("1", pytest.approx(0.75))
     assert line["error"] == pytest.approx(0.05)
+
+
+def test_two_models_are_compared_pair_by_pair() -> None:
+    def row(model: str, pair: str, strength: float, validation: float, test: float) -> dict[str, object]:
+        of = {"model": model, "layer": "1", "kind": "far", "pair": pair}
+        return {**of, "strength": strength, "validation": validation, "test": test}
+
+    rows = [row("a", "x", 1.0, 0.8, 0.9), row("a", "y", 1.0, 0.8, 0.6), row("a", "x", 9.0, 0.7, 0.0)]
+    rows += [row("b", "y", 1.0, 0.8, 0.5), row("b", "x", 1.0, 0.8, 0.7)]
+    mean, error = difference(rows, "far", ("a", "1"), ("b", "1"))
+    assert (mean, error) == (pytest.approx(0.15), pytest.approx(0.05))
 
 
 def test_a_published_encoder_can_be_read_too() -> None:

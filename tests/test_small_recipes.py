@@ -27,6 +27,7 @@ def test_no_day_and_no_verse_is_in_two_parts() -> None:
     sides = [side for pair in parts["train"] for side in pair]
     assert max(len(side.split()) for side in sides) == 30
     assert all(any(map(str.isalpha, side)) for side in sides)
+    assert not any(map(str.isdigit, "".join(sides)))  # no numbers of verses
 
 
 def test_the_translator_learns_dates_and_is_kept(tmp_path: Path) -> None:

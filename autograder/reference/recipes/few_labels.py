@@ -379,16 +379,21 @@ def pretrain(corpus: Corpus, training: TrainingConfig, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("text", choices=list(CORPORA))
+    parser.add_argument("--tasks", nargs="+", help="some of the text's tasks; all if not given")
     parser.add_argument("--folder", type=Path, default=Path("build/few_labels"), help="where everything is kept")
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     folder = chosen.folder / chosen.text
     corpus = CORPORA[chosen.text](folder)
+    tasks = {task.name: task for task in corpus.tasks}
+    wanted = chosen.tasks or list(tasks)
+    if unknown := set(wanted) - set(tasks):
+        parser.error(f"there is no task {', '.join(sorted(unknown))}: choose from {', '.join(tasks)}")
     if not corpus.is_familys:
         pretrain(corpus, PRETRAINING[chosen.text], folder)
     results = Results(chosen.folder / f"{chosen.text}.csv")
-    for task in corpus.tasks:
+    for task in map(tasks.__getitem__, wanted):
         compete(task, counters(task, corpus.words) + networks(task, corpus, folder), results)
     print(table(results.rows))
 

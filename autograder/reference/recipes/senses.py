@@ -195,24 +195,44 @@ def judge(model: str, layer: str, parts: dict[str, np.ndarray], uses: dict[str, 
             )
 
 
+def at_best_strength(rows: Sequence[dict[str, Any]]) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
+    """For each model, kind of pair and layer: the rows of all pairs at the strength that is best on validation."""
+    cells: dict[tuple[str, str, str], dict[float, list[dict[str, Any]]]] = {}
+    for row in rows:
+        of_layer = cells.setdefault((row["model"], row["kind"], row["layer"]), {})
+        of_layer.setdefault(row["strength"], []).append(row)
+    return {
+        cell: max(of_layer.values(), key=lambda found: np.mean([row["validation"] for row in found]))
+        for cell, of_layer in cells.items()
+    }
+
+
 def by_layer(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """For each model, kind of pair and layer: the mean over pairs at the strength that is best on validation.
 
     ``error`` is the standard error of the mean over the pairs on the test part.
     """
-    cells: dict[tuple[str, str, str], dict[float, list[dict[str, Any]]]] = {}
-    for row in rows:
-        of_layer = cells.setdefault((row["model"], row["kind"], row["layer"]), {})
-        of_layer.setdefault(row["strength"], []).append(row)
     found = []
-    for (model, kind, layer), of_layer in cells.items():
-        means = {strength: float(np.mean([row["validation"] for row in of])) for strength, of in of_layer.items()}
-        best = max(means, key=lambda strength: means[strength])
-        tests = [row["test"] for row in of_layer[best]]
-        error = float(np.std(tests, ddof=1) / len(tests) ** 0.5) if len(tests) > 1 else 0.0
-        line = {"model": model, "kind": kind, "layer": layer, "validation": means[best]}
-        found.append({**line, "test": float(np.mean(tests)), "error": error})
+    for (model, kind, layer), of_pairs in at_best_strength(rows).items():
+        validation = float(np.mean([row["validation"] for row in of_pairs]))
+        mean, error = _mean_and_error([row["test"] for row in of_pairs])
+        line = {"model": model, "kind": kind, "layer": layer, "validation": validation}
+        found.append({**line, "test": mean, "error": error})
     return found
+
+
+def difference(
+    rows: Sequence[dict[str, Any]], kind: str, one: tuple[str, str], other: tuple[str, str]
+) -> tuple[float, float]:
+    """By how much one (model, layer) is better than another, pair by pair: the mean and its standard error."""
+    cells = at_best_strength(rows)
+    scores = [{row["pair"]: row["test"] for row in cells[model, kind, layer]} for model, layer in (one, other)]
+    return _mean_and_error([scores[0][pair] - scores[1][pair] for pair in scores[0]])
+
+
+def _mean_and_error(values: Sequence[float]) -> tuple[float, float]:
+    error = float(np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else 0.0
+    return float(np.mean(values)), error
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ The log, the weights in 16 bits and what was reached are put into the folder; a 
 import argparse
 import json
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -106,10 +107,14 @@ def load_pairs(name: str) -> dict[str, Pairs]:
     def is_usable(side: str) -> bool:  # some verses stand for a gap, or say only where they are numbered otherwise
         return any(map(str.isalpha, side)) and len(side.split()) <= LONGEST_VERSE
 
-    return {
-        part: [pair for pair in getattr(split, part) if all(map(is_usable, pair))]
-        for part in ("train", "validation", "test")
-    }
+    def without_numbers(side: str) -> str:  # (3:4) says that a verse has another number in the original
+        return re.sub(r"\(\d+:\d+\w?\)\s*", "", side)
+
+    parts_of_verses: dict[str, Pairs] = {}
+    for part in ("train", "validation", "test"):
+        pairs = [(without_numbers(source), without_numbers(target)) for source, target in getattr(split, part)]
+        parts_of_verses[part] = [pair for pair in pairs if all(map(is_usable, pair))]
+    return parts_of_verses
 
 
 @dataclass(frozen=True)
