@@ -23,7 +23,7 @@ from autograder.book import HTML, OUTPUT, ROOT, cache_path, code_fingerprint
 
 BOOK = ROOT / "book"
 CHAPTERS = ["language-models", "word-vectors", "subwords", "recurrence", "elmo", "attention", "transformer"]
-PAGES = ["index", *CHAPTERS, "trust", "notation", "glossary", "bibliography"]
+PAGES = ["index", *CHAPTERS, "students", "instructors", "trust", "notation", "glossary", "bibliography"]
 
 
 @pytest.fixture(scope="session")
