@@ -62,6 +62,7 @@ def _configure(app: Sphinx, config: Config) -> None:
     for stale in set(cache.parent.glob(".jupyter_cache-*")) - {cache}:
         shutil.rmtree(stale)
     config["nb_execution_cache_path"] = str(cache)
+    config["nitpick_ignore"] = [tuple(pair) for pair in config["nitpick_ignore"]]  # YAML has lists alone
 
     options = config["html_theme_options"]
     repository, branch = options["repository_url"], options["repository_branch"]

@@ -23,7 +23,9 @@ from autograder.book import HTML, OUTPUT, ROOT, cache_path, code_fingerprint
 
 BOOK = ROOT / "book"
 CHAPTERS = ["language-models", "word-vectors", "subwords", "recurrence", "elmo", "attention", "transformer"]
-PAGES = ["index", *CHAPTERS, "students", "instructors", "trust", "notation", "glossary", "bibliography"]
+GUIDES = ["students", "instructors", "trust"]
+APPENDICES = ["notation", "pytorch", "data-cards", "glossary", "reference", "bibliography"]
+PAGES = ["index", *CHAPTERS, *GUIDES, *APPENDICES]
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ class TokenClassifier(nn.Module):
         initialize(self.classifier, bert.config.initial_std)
 
     def forward(self, ids: Tensor, segments: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """Logits (B, T, number of labels). Arguments as for :class:`Bert`."""
+        """Logits (B, T, number of labels). Arguments as for ``Bert``."""
         return self.classifier(self.dropout(self.bert(ids, segments, mask)))
 
 
@@ -39,7 +39,7 @@ class SentenceClassifier(nn.Module):
         initialize(self.classifier, bert.config.initial_std)
 
     def forward(self, ids: Tensor, segments: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """Logits (B, number of labels). Arguments as for :class:`Bert`."""
+        """Logits (B, number of labels). Arguments as for ``Bert``."""
         return self.classifier(self.dropout(self.bert.pooler(self.bert(ids, segments, mask))))
 
 
@@ -53,7 +53,7 @@ class SpanFinder(nn.Module):
         initialize(self.classifier, bert.config.initial_std)
 
     def forward(self, ids: Tensor, segments: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Logits of the first and of the last token of the answer, each (B, T). Arguments as for :class:`Bert`."""
+        """Logits of the first and of the last token of the answer, each (B, T). Arguments as for ``Bert``."""
         start, end = self.classifier(self.bert(ids, segments, mask)).unbind(dim=-1)
         return start, end
 

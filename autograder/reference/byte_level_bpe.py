@@ -16,11 +16,11 @@ from autograder.reference.subword_tokenizer import SubwordTokenizer
 from autograder.reference.subwords import count_words, learn_vocabulary, merge_by_rank, rank_merges
 
 GPT2_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-"""GPT-2's words: a run of letters, of digits or of other signs, each with the space before it; \\p{L} is any letter and
-\\p{N} any digit of any script. Every character is in some word: nothing is lost."""
+"""The words of GPT-2, each a run of letters, of digits or of other signs, with the space before it; \\p{L} is any
+letter and \\p{N} any digit of any script. Every character is in some word: nothing is lost."""
 
 SINGLE_DIGIT_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?![^\s\p{N}])|\s+"
-"""SmolLM2's words: the same, but every digit is a word of its own."""
+"""The words of SmolLM2, the same, but every digit is a word of its own."""
 
 GGUF_WORDS = {"gpt-2": GPT2_WORDS, "smollm": SINGLE_DIGIT_WORDS}
 GGUF_CONTROL = 3
@@ -59,7 +59,7 @@ class ByteLevelBPE(SubwordTokenizer):
     """Byte-pair encoding on bytes; ``decode(encode(text)) == text`` if the vocabulary has all bytes.
 
     Attributes:
-        vocabulary, special_tokens: see :class:`SubwordTokenizer`. A byte that is not in the vocabulary is left out, as
+        vocabulary, special_tokens: see ``SubwordTokenizer``. A byte that is not in the vocabulary is left out, as
             ``tokenizers`` does it; published vocabularies lack some that hardly occur.
         merges: pairs of pieces in the order in which they are applied.
         pattern: a regular expression without groups that says what a word is.

@@ -195,7 +195,7 @@ class ELMo(nn.Module):
 
     @property
     def parameters_outside_embeddings(self) -> int:
-        """How many numbers both directions have: all but what belongs to the tokens and to the softmax."""
+        """The size of both directions without what belongs to the tokens and to the softmax."""
         return sum(
             parameter.numel() for model in (self.forward_model, self.backward_model) for parameter in model.parameters()
         )

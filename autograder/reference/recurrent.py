@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 State = tuple[Tensor, ...]
-"""What is carried from word to word: (h,) in the plain network, (h, c) in the LSTM. The first part is the output."""
+"""What is carried from word to word, (h,) in the plain network and (h, c) in the LSTM. The first part is the output."""
 
 
 class RNNCell(nn.Module):

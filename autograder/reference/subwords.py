@@ -236,7 +236,7 @@ class BPE(SubwordTokenizer):
     """Byte-pair encoding on characters (Sennrich et al. 2016, §3.2).
 
     Attributes:
-        vocabulary, special_tokens: see :class:`SubwordTokenizer`.
+        vocabulary, special_tokens: see ``SubwordTokenizer``.
         merges: pairs of pieces in the order in which they are applied.
         unknown: stands for each character that is not in the vocabulary; without it such a character is left out.
         end_of_word: a mark behind the last character of a word, the paper's "</w>". Without it nothing tells where a

@@ -52,7 +52,7 @@ class Attention(nn.Module):
         Args:
             x: (B, T, D). memory: (B, S, D).
             mask: (B, 1, T, S) or broadcastable, True where looking is allowed.
-            rotation: turns queries and keys by their positions; see :mod:`rotary`.
+            rotation: turns queries and keys by their positions; see ``rotary.py``.
 
         Returns:
             (B, T, D); where a position may look nowhere, what it has found is 0 before the output projection.

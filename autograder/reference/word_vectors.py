@@ -88,7 +88,7 @@ class WordVectorConfig:
 
 
 CONFIGS = {"skip-gram": WordVectorConfig(), "bag of words": WordVectorConfig(learning_rate=0.4)}
-"""What suits each model: a bag of words learns one pair per place and shares its gradient among its words."""
+"""What suits each model. A bag of words learns one pair per place and shares its gradient among its words."""
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ class WordPiece(SubwordTokenizer):
     """Pieces of words, the longest first (Devlin et al. 2019, §3).
 
     Attributes:
-        vocabulary, special_tokens: see :class:`SubwordTokenizer`.
+        vocabulary, special_tokens: see ``SubwordTokenizer``.
         lowercase: whether capitals and accents are taken off.
         unknown: stands for a word that cannot be put together from the vocabulary, however much of it is known.
         max_word_length: a word of more characters is unknown.
