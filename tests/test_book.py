@@ -22,7 +22,7 @@ from pybtex.database import parse_file
 from autograder.book import HTML, OUTPUT, ROOT, cache_path, code_fingerprint
 
 BOOK = ROOT / "book"
-CHAPTERS = ["language-models", "word-vectors", "subwords", "recurrence", "elmo", "attention", "transformer"]
+CHAPTERS = ["language-models", "word-vectors", "subwords", "recurrence", "elmo", "attention", "transformer", "vision"]
 PAGES = ["index", *CHAPTERS, "trust", "notation", "glossary", "bibliography"]
 
 
