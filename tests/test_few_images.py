@@ -15,6 +15,14 @@ from autograder.reference.recipes.vision import accuracy, load_pictures
 from autograder.reference.vit import patchify
 
 LOG = Path(few_images.__file__).with_suffix(".csv")
+DRAWN = [
+    ("ViT", "as they are"),
+    ("ViT", "patches, one order"),
+    ("ViT without positions", "as they are"),
+    ("CNN", "as they are"),
+    ("CNN", "patches, one order"),
+]
+"""What chapter 10 draws from the log."""
 
 
 def rearranged(name: str, images: torch.Tensor, seed: int = 0) -> torch.Tensor:
@@ -87,18 +95,18 @@ def test_the_log_is_that_of_the_recipe_that_is_here() -> None:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == few_images.COLUMNS
     tested = {(r["images"], r["model"], r["arrangement"], int(r["count"])) for r in rows if r["role"] == "test"}
-    assert tested == {tuple(setting) for setting in few_images.settings()}
-    for images, model, arrangement, count in tested:
-        setting = [r for r in rows if [r["images"], r["model"]] == [images, model]]
+    assert tested <= {tuple(setting) for setting in few_images.settings()}
+    for model, arrangement in DRAWN:
+        setting = [r for r in rows if [r["images"], r["model"], r["count"]] == ["mnist", model, str(MOST["mnist"])]]
         losses = {float(r["rate"]): float(r["loss"]) for r in setting if r["role"] == "choice"}
         assert set(losses) == set(few_images.RATES)
-        found = [r for r in setting if [r["arrangement"], r["count"], r["role"]] == [arrangement, str(count), "test"]]
+        found = [r for r in setting if [r["arrangement"], r["role"]] == [arrangement, "test"]]
         assert {int(r["seed"]) for r in found} == set(few_images.SEEDS)
         assert {float(r["rate"]) for r in found} == {min(losses, key=lambda rate, losses=losses: losses[rate])}
 
 
 def test_the_log_is_what_comes_out() -> None:
-    setting, seed = Setting("digits", "CNN", "as they are", MOST["digits"]), few_images.SEEDS[0]
+    setting, seed = Setting("mnist", "CNN", "as they are", MOST["mnist"]), few_images.SEEDS[0]
     key = [*map(str, setting), str(seed), "test"]
     with LOG.open(newline="", encoding="utf-8") as file:
         rows = csv.DictReader(file)
@@ -109,7 +117,7 @@ def test_the_log_is_what_comes_out() -> None:
         _, found = few_images.run(setting, float(logged["rate"]), seed)
     finally:
         torch.set_num_threads(threads)
-    assert found["right"] == pytest.approx(float(logged["right"]), abs=0.02)
+    assert found["right"] == pytest.approx(float(logged["right"]), abs=0.015)
     assert found["loss"] == pytest.approx(float(logged["loss"]), abs=0.03)
 
 
