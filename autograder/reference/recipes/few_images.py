@@ -141,10 +141,10 @@ class Arrangement(NamedTuple):
 ARRANGEMENTS = {
     "as they are": Arrangement(as_they_are),
     "patches, one order": Arrangement(patches_in_one_order),
-    "patches, fresh orders": Arrangement(patches_in_fresh_orders),
-    "shifted": Arrangement(shifted, always=False),
-    "pixels, one order": Arrangement(pixels_in_one_order),
     "four times as long": Arrangement(as_they_are, longer=4),
+    "patches, fresh orders": Arrangement(patches_in_fresh_orders),
+    "pixels, one order": Arrangement(pixels_in_one_order),
+    "shifted": Arrangement(shifted, always=False),
 }
 
 
