@@ -111,8 +111,8 @@ def test_a_drawing_is_brought_to_the_size_and_the_middle_of_the_digits_of_mnist(
         ink = torch.zeros(280, 280)
         ink[top : top + height, left : left + width] = 1
         found = page.evaluate("ink => DrawingWidget.normalize(Float32Array.from(ink), 280)", ink.flatten().tolist())
-        pixels = torch.tensor(found).view(28, 28)
-        places = torch.arange(28) + 0.5
+        pixels = torch.tensor(found, dtype=torch.float32).view(28, 28)
+        places = torch.arange(28.0) + 0.5
         assert (pixels.sum(dim=0) @ places / pixels.sum()).item() == pytest.approx(14, abs=0.5)
         assert (pixels.sum(dim=1) @ places / pixels.sum()).item() == pytest.approx(14, abs=0.5)
         if max(width, height) > 40:
