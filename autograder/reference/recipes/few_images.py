@@ -4,8 +4,8 @@
 
 Every model gets as many steps and the same choice of learning rates. It is made with all images as they are, on a seed
 of its own, by the loss on images that are neither learned nor tested. ``few_images.csv`` in the folder has a row for
-each training; trainings that are in it are not run again. Its copy beside this file is what the book draws. A quarter
-of an hour on one thread.
+each training; trainings that are in it are not run again. Its copy beside this file is what the book draws; so far it
+has the first settings. Half an hour on one thread.
 """
 
 import argparse
