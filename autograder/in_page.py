@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from autograder.data import load
 from autograder.data.generated.word_uses import WORD_USES
-from autograder.reference.pretrained import load_elmo, load_tokenizer
+from autograder.reference.pretrained import load_elmo, load_tokenizer, load_vit
 
 
 def weights_script(name: str, weights: Mapping[str, Tensor], vocabulary: list[str], **more: Any) -> str:
@@ -43,3 +44,14 @@ def write_models(folder: Path) -> None:
     uses = {word: asdict(uses) for word, uses in WORD_USES.items()}
     script = weights_script("elmo", load_elmo().state_dict(), load_tokenizer().vocabulary, uses=uses)
     (folder / "elmo-weights.js").write_text(script, encoding="utf-8")
+    vit = load_vit()
+    script = weights_script("vit", vit.state_dict(), [], config=asdict(vit.config), examples=digits_to_read())
+    (folder / "vit-weights.js").write_text(script, encoding="utf-8")
+
+
+def digits_to_read() -> list[dict[str, Any]]:
+    """Pictures of MNIST's test part that lie ready in the page: the first of each digit, in numbers from 0 to 255."""
+    part = load("mnist", allow_stand_in=False).split().test
+    first = [list(part.labels).index(digit) for digit in range(10)]
+    pixels = [(255 * part.images[k]).round().astype(int).ravel().tolist() for k in first]
+    return [{"label": digit, "pixels": numbers} for digit, numbers in enumerate(pixels)]

@@ -22,7 +22,10 @@ from pybtex.database import parse_file
 from autograder.book import HTML, OUTPUT, ROOT, cache_path, code_fingerprint
 
 BOOK = ROOT / "book"
-CHAPTERS = ["language-models", "word-vectors", "subwords", "recurrence", "elmo", "attention", "transformer"]
+CHAPTERS = [
+    "language-models", "word-vectors", "subwords", "recurrence", "elmo", "attention", "transformer", "bert", "gpt",
+    "vision",
+]  # fmt: skip
 GUIDES = ["students", "instructors", "trust"]
 APPENDICES = ["notation", "pytorch", "data-cards", "glossary", "reference", "bibliography"]
 PAGES = ["index", *CHAPTERS, *GUIDES, *APPENDICES]

@@ -22,6 +22,7 @@ from autograder.reference.modern_decoder import ModernDecoder, load_gguf
 from autograder.reference.neural_ngram import NeuralLanguageModel
 from autograder.reference.recipes.family import KINDS, TOKENIZER, Sizes
 from autograder.reference.recipes.translator import Translator
+from autograder.reference.vit import VisionTransformer, ViTConfig
 from autograder.reference.wordpiece import BERT_SPECIAL_TOKENS, WordPiece, read_vocabulary
 
 FOLDER = Path(__file__).parent.parent / "data" / "pretrained"
@@ -77,6 +78,13 @@ def load_translator(name: str = "french", folder: Path = FOLDER) -> Translator:
     return Translator.load(folder, name)
 
 
+def load_vit(folder: Path = FOLDER) -> VisionTransformer:
+    """What reads handwritten digits, from ``recipes/drawn_digits.py``; in evaluation mode."""
+    model = VisionTransformer(ViTConfig(**figures("vit", folder)["config"]))
+    model.load_state_dict(load_file(_there(folder, "vit.safetensors")))
+    return model.eval()
+
+
 def load_minilm() -> tuple[Bert, WordPiece]:
     """A published encoder of 6 layers, 384 wide, in our own code, with its tokenizer; in evaluation mode.
 
@@ -108,7 +116,7 @@ def figures(name: str, folder: Path = FOLDER) -> Any:
     """How a model was made and what it reached on held-out text.
 
     Args:
-        name: "elmo", "bert", "gpt", "neural_ngram", "french" or "french_lstm".
+        name: "elmo", "bert", "gpt", "neural_ngram", "french", "french_lstm" or "vit".
     """
     return json.loads(_there(folder, f"{name}.json").read_text(encoding="utf-8"))
 
