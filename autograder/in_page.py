@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from autograder.data.generated.word_uses import WORD_USES
-from autograder.reference.pretrained import load_elmo, load_tokenizer
+from autograder.reference.pretrained import load_elmo, load_gpt, load_tokenizer
 
 
 def weights_script(name: str, weights: Mapping[str, Tensor], vocabulary: list[str], **more: Any) -> str:
@@ -43,3 +43,7 @@ def write_models(folder: Path) -> None:
     uses = {word: asdict(uses) for word, uses in WORD_USES.items()}
     script = weights_script("elmo", load_elmo().state_dict(), load_tokenizer().vocabulary, uses=uses)
     (folder / "elmo-weights.js").write_text(script, encoding="utf-8")
+    gpt = load_gpt()
+    numbers = {"heads": gpt.config.num_heads, "context": gpt.config.context_size}
+    script = weights_script("gpt", gpt.state_dict(), load_tokenizer().vocabulary, **numbers)
+    (folder / "gpt-weights.js").write_text(script, encoding="utf-8")
