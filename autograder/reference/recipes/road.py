@@ -25,7 +25,7 @@ from autograder.data import load
 from autograder.reference.neural_ngram import NeuralLanguageModel, NeuralTraining, log_probs, train_epochs
 from autograder.reference.ngrams import NgramCounts, Sentences, kneser_ney
 from autograder.reference.pretrained import load_elmo, load_gpt, load_tokenizer
-from autograder.reference.recipes.family import CONTEXT, PARTS, TEXTS
+from autograder.reference.recipes.family import CONTEXT, TEXTS
 from autograder.reference.recipes.run_log import RunLog
 from autograder.reference.training import evaluating
 from autograder.reference.wordpiece import WordPiece
@@ -42,7 +42,9 @@ TESTED = 40_960
 COLUMNS = ("model", "seed", "sees", "read", "nats", "seconds")
 
 
-def documents(tokenizer: WordPiece, names: tuple[str, ...] = TEXTS) -> dict[str, Sentences]:
+def documents(
+    tokenizer: WordPiece, names: tuple[str, ...] = TEXTS, parts: tuple[str, ...] = ("train", "test")
+) -> dict[str, Sentences]:
     """Each document of the parts as its pieces; the held-out ones are encyclopedia articles at the beginning."""
     splits = [load(name, allow_stand_in=False).split() for name in names]  # type: ignore[call-overload]
     return {
@@ -51,8 +53,7 @@ def documents(tokenizer: WordPiece, names: tuple[str, ...] = TEXTS) -> dict[str,
             for split in splits
             for d in getattr(split, part)
         ]
-        for part in PARTS
-        if part != "validation"
+        for part in parts
     }
 
 
@@ -100,6 +101,7 @@ def train_bengio(counts: NgramCounts, windows: Tensor, seed: int, training: Neur
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--folder", type=Path, default=Path("build/road"), help="where the log is kept")
+    parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS, help="of Bengio's network; none for none")
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
@@ -132,7 +134,7 @@ def main() -> None:
         (f"Kneser–Ney, n = {n}", 0, n - 1, size, lambda n=n: of_ngrams(n)) for n in range(1, ORDER + 1)
     ]
     jobs += [("LSTM", 0, 0, 0, lambda: of_reader(forward_half)), ("GPT", 0, 0, 0, lambda: of_reader(gpt))]
-    jobs += [("Bengio's network", s, ORDER - 1, TRAINING.epochs * size, lambda s=s: of_bengio(s)) for s in SEEDS]
+    jobs += [("Bengio's network", s, ORDER - 1, TRAINING.epochs * size, lambda s=s: of_bengio(s)) for s in chosen.seeds]
     for name, seed, sees, read, job in tqdm(jobs, unit="model", dynamic_ncols=True):
         if not log.rows_of(name, seed):
             began = time.perf_counter()
