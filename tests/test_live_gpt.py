@@ -105,12 +105,12 @@ def test_a_text_is_written_until_the_context_is_full(page: Page) -> None:
     page.locator("[type=text]").fill("")
     assert page.inner_text("output").startswith("[SEP]")
     page.locator("[name=topK]").fill("20")
-    page.locator("[type=button]").click()
-    page.wait_for_function("document.querySelector('[type=button]').value.startsWith('Write')")
+    page.locator("input[type=button]").click()
+    page.wait_for_function("document.querySelector('input[type=button]').value.startsWith('Write')")
     assert len(page.inner_text("output")) > 80
     assert page.locator("ol li").count() == 8
     for _ in range(3):
-        page.locator("[type=button]").click()
-        page.wait_for_function("document.querySelector('[type=button]').value.startsWith('Write')")
+        page.locator("input[type=button]").click()
+        page.wait_for_function("document.querySelector('input[type=button]').value.startsWith('Write')")
     assert "The context of 128 tokens is full." in page.inner_text("output")
     assert page.locator("ol li").count() == 0

@@ -12,7 +12,7 @@ class WriterWidget {
     });
     this.find("[type=text]").addEventListener("input", () => this.begin());
     for (const input of place.querySelectorAll("[type=number]")) input.addEventListener("input", () => this.show());
-    this.find("[type=button]").addEventListener("click", () => (this.timer ? this.stop() : this.write()));
+    this.find("input[type=button]").addEventListener("click", () => (this.timer ? this.stop() : this.write()));
     this.find("button").addEventListener("click", () => this.load());
     this.find("button").hidden = false;
   }
@@ -70,7 +70,7 @@ class WriterWidget {
   }
 
   write(count = 40) {
-    this.find("[type=button]").value = "Stop";
+    this.find("input[type=button]").value = "Stop";
     this.timer = setInterval(() => {
       count -= 1;
       if (!this.draw() || count <= 0) this.stop();
@@ -80,7 +80,7 @@ class WriterWidget {
   stop() {
     clearInterval(this.timer);
     this.timer = null;
-    this.find("[type=button]").value = "Write 40 tokens";
+    this.find("input[type=button]").value = "Write 40 tokens";
   }
 
   show() {
