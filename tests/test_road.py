@@ -22,8 +22,13 @@ def test_every_piece_is_judged_once() -> None:
 
 
 def test_half_a_window_at_least_stands_before_a_piece() -> None:
-    seen = []
-    road.read_losses(lambda x: seen.append(x) or torch.zeros(*x.shape, 1_000), torch.arange(600), length=8, batch=4)
+    seen: list[torch.Tensor] = []
+
+    def uniform(x: torch.Tensor) -> torch.Tensor:
+        seen.append(x)
+        return torch.zeros(*x.shape, 1_000)
+
+    road.read_losses(uniform, torch.arange(600), length=8, batch=4)
     starts = [row[0].item() for x in seen for row in x]
     assert starts == list(range(0, 600 - 1 - 4, 4))
 
