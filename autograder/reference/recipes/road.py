@@ -7,7 +7,8 @@ does every end of an article. The LSTM is the forward half of the ELMo that come
 comes with it; both have read as many tokens, in the same order of magnitude of parameters, and nothing is trained anew.
 The n-grams are counted on the training part, and Bengio's network is trained on it, looking back at four pieces.
 ``road.csv`` in the folder has a row for each model and seed; those that are in it are not computed again. Its copy
-beside this file is what the book draws. About one minute, and more than seven for each seed of Bengio's network, on one thread.
+beside this file is what the book draws. About one minute, and more than seven for each seed of Bengio's network, on one
+thread.
 """
 
 import argparse
