@@ -206,7 +206,7 @@ def test_the_text_keeps_to_the_style(path: Path) -> None:
 
 WITHOUT_NUMBERS = {
     "firth1957", "gage1994", "gale1992", "heaps1978", "hochreiter1991", "jelinek1980", "levy2014", "nida1975",
-    "radford2019", "sutskever2011",
+    "radford2018", "radford2019", "sutskever2011",
 }  # fmt: skip
 """Books, a magazine, proceedings and a report that have neither a DOI nor an arXiv number."""
 
