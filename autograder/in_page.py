@@ -12,7 +12,7 @@ from torch import Tensor
 
 from autograder.data import load
 from autograder.data.generated.word_uses import WORD_USES
-from autograder.reference.pretrained import load_elmo, load_gpt, load_tokenizer, load_vit
+from autograder.reference.pretrained import load_bert, load_elmo, load_gpt, load_tokenizer, load_vit
 
 
 def weights_script(name: str, weights: Mapping[str, Tensor], vocabulary: list[str], **more: Any) -> str:
@@ -44,6 +44,11 @@ def write_models(folder: Path) -> None:
     uses = {word: asdict(uses) for word, uses in WORD_USES.items()}
     script = weights_script("elmo", load_elmo().state_dict(), load_tokenizer().vocabulary, uses=uses)
     (folder / "elmo-weights.js").write_text(script, encoding="utf-8")
+    bert = load_bert()
+    weights = {name: value for name, value in bert.state_dict().items() if "pooler" not in name and "next" not in name}
+    numbers = {"heads": bert.bert.config.num_heads, "layers": bert.bert.config.num_layers}
+    script = weights_script("bert", weights, load_tokenizer().vocabulary, **numbers)
+    (folder / "bert-weights.js").write_text(script, encoding="utf-8")
     gpt = load_gpt()
     numbers = {"heads": gpt.config.num_heads, "context": gpt.config.context_size}
     script = weights_script("gpt", gpt.state_dict(), load_tokenizer().vocabulary, **numbers)

@@ -14,25 +14,11 @@ class DrawingWidget {
   }
 
   async load() {
-    const button = this.find("[name=load]");
-    button.disabled = true;
-    button.textContent = "The model is loading …";
-    try {
-      await new Promise((resolve, reject) => {
-        const script = document.createElement("script");
-        Object.assign(script, { src: this.place.dataset.weights, onload: resolve, onerror: reject });
-        document.head.append(script);
-      });
-    } catch {
-      button.disabled = false;
-      button.textContent = "The model could not be loaded. Try again";
-      return;
-    }
+    if (!(await Model.fetch(this.place, this.find("[name=load]"), "The model"))) return;
     this.model = new VisionTransformer(globalThis.pretrained.vit);
     this.examples = globalThis.pretrained.vit.examples; // digits of the test part, 0 to 255, row by row
     const options = this.examples.map((example, k) => new Option(`${k + 1}: a ${example.label}`, k));
     this.find("select").append(...options);
-    button.remove();
     this.find("form").hidden = false;
     this.ink = this.find("canvas.ink");
     this.listen();

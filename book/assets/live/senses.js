@@ -12,26 +12,11 @@ class SensesWidget {
     this.find("button").hidden = false;
   }
 
-  // The weights are 4 MB, so they come only when somebody wants them.
   async load() {
-    const button = this.find("button");
-    button.disabled = true;
-    button.textContent = "ELMo is loading …";
-    try {
-      await new Promise((resolve, reject) => {
-        const script = document.createElement("script");
-        Object.assign(script, { src: this.place.dataset.weights, onload: resolve, onerror: reject });
-        document.head.append(script);
-      });
-    } catch {
-      button.disabled = false;
-      button.textContent = "ELMo could not be loaded. Try again";
-      return;
-    }
+    if (!(await Model.fetch(this.place, this.find("button"), "ELMo"))) return;
     this.elmo = new Elmo(globalThis.pretrained.elmo);
     this.uses = globalThis.pretrained.elmo.uses; // by word: two senses, four sentences of each, and one more
     this.find("select").replaceChildren(...Object.keys(this.uses).map((word) => new Option(word)));
-    button.remove();
     this.find("form").hidden = false;
     this.choose();
     this.find("select").focus();

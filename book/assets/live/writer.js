@@ -17,24 +17,9 @@ class WriterWidget {
     this.find("button").hidden = false;
   }
 
-  // The weights are 4 MB, so they come only when somebody wants them.
   async load() {
-    const button = this.find("button");
-    button.disabled = true;
-    button.textContent = "GPT is loading …";
-    try {
-      await new Promise((resolve, reject) => {
-        const script = document.createElement("script");
-        Object.assign(script, { src: this.place.dataset.weights, onload: resolve, onerror: reject });
-        document.head.append(script);
-      });
-    } catch {
-      button.disabled = false;
-      button.textContent = "GPT could not be loaded. Try again";
-      return;
-    }
+    if (!(await Model.fetch(this.place, this.find("button"), "GPT"))) return;
     this.gpt = new Gpt(globalThis.pretrained.gpt);
-    button.remove();
     this.find("form").hidden = false;
     this.begin();
     this.find("[type=text]").focus();
