@@ -21,6 +21,8 @@ from pybtex.database import parse_file
 
 from autograder.book import HTML, OUTPUT, ROOT, cache_path, code_fingerprint
 
+pytestmark = pytest.mark.timeout(1_200)  # the first test waits for all chapters
+
 BOOK = ROOT / "book"
 CHAPTERS = [
     "language-models", "word-vectors", "subwords", "recurrence", "elmo", "attention", "transformer", "bert", "gpt",
@@ -128,6 +130,11 @@ def test_a_page_asks_no_other_host_for_anything(pages: dict[str, Page], name: st
     addresses = [attributes.get(where, "") for tag, where in loading.items() for attributes in pages[name].all(tag)]
     addresses += [link["href"] for link in pages[name].all("link")]
     assert not [address for address in addresses if re.match(r"(?:https?:)?//", address)]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_page_tells_where_it_was_built(pages: dict[str, Page], name: str) -> None:
+    assert str(ROOT) not in pages[name].source
 
 
 def test_no_style_sheet_asks_another_host_for_anything(build_log: str) -> None:
