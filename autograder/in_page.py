@@ -40,22 +40,27 @@ def write_models(folder: Path) -> None:
     Args:
         folder: exists, or is made.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    pieces = load_tokenizer().vocabulary
+    elmo, bert, gpt, vit = load_elmo(), load_bert(), load_gpt(), load_vit()
     uses = {word: asdict(uses) for word, uses in WORD_USES.items()}
-    script = weights_script("elmo", load_elmo().state_dict(), load_tokenizer().vocabulary, uses=uses)
-    (folder / "elmo-weights.js").write_text(script, encoding="utf-8")
-    bert = load_bert()
-    weights = {name: value for name, value in bert.state_dict().items() if "pooler" not in name and "next" not in name}
-    numbers = {"heads": bert.bert.config.num_heads, "layers": bert.bert.config.num_layers}
-    script = weights_script("bert", weights, load_tokenizer().vocabulary, **numbers)
-    (folder / "bert-weights.js").write_text(script, encoding="utf-8")
-    gpt = load_gpt()
-    numbers = {"heads": gpt.config.num_heads, "context": gpt.config.context_size}
-    script = weights_script("gpt", gpt.state_dict(), load_tokenizer().vocabulary, **numbers)
-    (folder / "gpt-weights.js").write_text(script, encoding="utf-8")
-    vit = load_vit()
-    script = weights_script("vit", vit.state_dict(), [], config=asdict(vit.config), examples=digits_to_read())
-    (folder / "vit-weights.js").write_text(script, encoding="utf-8")
+    untrained = ("bert.pooler.", "next_sentence_head.")
+    scripts = {
+        "elmo": weights_script("elmo", elmo.state_dict(), pieces, uses=uses),
+        "bert": weights_script(
+            "bert",
+            {name: value for name, value in bert.state_dict().items() if not name.startswith(untrained)},
+            pieces,
+            heads=bert.bert.config.num_heads,
+            layers=bert.bert.config.num_layers,
+        ),
+        "gpt": weights_script(
+            "gpt", gpt.state_dict(), pieces, heads=gpt.config.num_heads, context=gpt.config.context_size
+        ),
+        "vit": weights_script("vit", vit.state_dict(), [], config=asdict(vit.config), examples=digits_to_read()),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, script in scripts.items():
+        (folder / f"{name}-weights.js").write_text(script, encoding="utf-8")
 
 
 def digits_to_read() -> list[dict[str, Any]]:

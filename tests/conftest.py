@@ -1,10 +1,11 @@
 """A released course to work in, and the sample class graded once for all tests that look at it."""
 
 import random
+import re
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,14 @@ import nbformat
 import numpy as np
 import pytest
 from nbformat import NotebookNode
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 from xdist.scheduler import LoadScopeScheduling
 
 from autograder.course import Assignment, Course
 from autograder.grading.demo import MadeUp, make_class, make_course
 from autograder.grading.grade import Graded, grade
 from autograder.grading.release import release
+from autograder.in_page import write_models
 
 ROOT = Path(__file__).resolve().parent.parent
 ASSIGNMENT = "06-attention"
@@ -129,3 +131,36 @@ def browser() -> Iterator[Browser]:
         running = playwright.chromium.launch(executable_path=executable, args=arguments)
         yield running
         running.close()
+
+
+@pytest.fixture(scope="session")
+def live_page(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """From a chapter to the address of a page with nothing but what the chapter has for its model, and the weights."""
+    folder = tmp_path_factory.mktemp("live")
+    write_models(folder)
+
+    def address(chapter: str) -> str:
+        text = (ROOT / "book" / f"{chapter}.md").read_text(encoding="utf-8")
+        found = re.search(r"```\{raw\} html\n(.*?)```", text, re.DOTALL)
+        assert found
+        widget = re.sub(r"_static/live/(\w+-weights\.js)", r"\1", found[1])
+        widget = widget.replace("_static/live", (ROOT / "book" / "assets" / "live").as_uri())
+        page = folder / f"{chapter}.html"
+        page.write_text(f'<!doctype html><meta charset="utf-8">{widget}', encoding="utf-8")
+        return page.as_uri()
+
+    return address
+
+
+@pytest.fixture(scope="session")
+def open_live(browser: Browser, live_page: Callable[[str], str]) -> Callable[[str], Page]:
+    """From a chapter to such a page in the browser, with its model loaded."""
+
+    def opened(chapter: str) -> Page:
+        page = browser.new_page()
+        page.goto(live_page(chapter))
+        page.locator("button").first.click()
+        page.locator("ol li").first.wait_for()
+        return page
+
+    return opened

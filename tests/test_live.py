@@ -2,21 +2,18 @@
 
 import os
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 import torch.nn.functional as F
 from playwright.sync_api import Browser, Page
 
-from autograder.book import ROOT
 from autograder.data import load
 from autograder.data.generated.word_uses import WORD_USES
-from autograder.in_page import weights_script, write_models
+from autograder.in_page import weights_script
 from autograder.reference.pretrained import load_elmo, load_tokenizer
 
-LIVE = ROOT / "book" / "assets" / "live"
 ODD = [
     "",
     " \t\n",
@@ -34,25 +31,8 @@ pytestmark = pytest.mark.skipif(os.environ.get("WIC_SKIP_BROWSER") == "1", reaso
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page with nothing but what chapter 5 has for the model, and the model's weights."""
-    folder = tmp_path_factory.mktemp("live")
-    write_models(folder)
-    chapter = (ROOT / "book" / "elmo.md").read_text(encoding="utf-8")
-    found = re.search(r"```\{raw\} html\n(.*?)```", chapter, re.DOTALL)
-    assert found
-    widget = found[1].replace("_static/live/elmo-weights.js", "elmo-weights.js")
-    widget = widget.replace("_static/live", LIVE.as_uri())
-    (folder / "page.html").write_text(f'<!doctype html><meta charset="utf-8">{widget}', encoding="utf-8")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def page(browser: Browser, folder: Path) -> Iterator[Page]:
-    page = browser.new_page()
-    page.goto((folder / "page.html").as_uri())
-    page.locator("button").click()
-    page.locator("ol li").first.wait_for()
+def page(open_live: Callable[[str], Page]) -> Iterator[Page]:
+    page = open_live("elmo")
     page.evaluate("globalThis.elmo = new Elmo(pretrained.elmo)")
     yield page
     page.close()
@@ -155,16 +135,20 @@ def test_a_sentence_without_the_word_is_asked_for_it(page: Page) -> None:
         assert page.locator("ol li").count() == 0
 
 
-def test_weights_that_do_not_come_can_be_asked_for_again(browser: Browser, folder: Path) -> None:
+@pytest.mark.parametrize("chapter", ["elmo", "bert", "gpt", "vision"])
+def test_weights_that_do_not_come_can_be_asked_for_again(
+    browser: Browser, live_page: Callable[[str], str], chapter: str
+) -> None:
     page = browser.new_page()
-    page.route("**/elmo-weights.js", lambda route: route.abort())
-    page.goto((folder / "page.html").as_uri())
-    page.locator("button").focus()
+    page.route("**/*-weights.js", lambda route: route.abort())
+    page.goto(live_page(chapter))
+    button = page.locator(".live > button")
+    button.focus()
     page.keyboard.press("Enter")
     page.get_by_text("could not be loaded").wait_for()
     assert not page.locator("form").is_visible()
-    page.unroute("**/elmo-weights.js")
-    page.locator("button").click()
+    page.unroute("**/*-weights.js")
+    button.click()
     page.locator("ol li").first.wait_for()
-    assert page.locator("button").count() == 0
+    assert button.count() == 0
     page.close()

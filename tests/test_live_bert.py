@@ -1,19 +1,14 @@
 """BERT in plain JavaScript: what it puts into gaps in the reader's browser is what PyTorch would."""
 
 import os
-import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
-from autograder.book import ROOT
-from autograder.in_page import write_models
 from autograder.reference.pretrained import load_bert, load_tokenizer
 
-LIVE = ROOT / "book" / "assets" / "live"
 SENTENCES = [
     "The president of the [MASK] States spoke to Congress.",
     "They moved to New York and to [MASK] [MASK].",
@@ -25,19 +20,8 @@ pytestmark = pytest.mark.skipif(os.environ.get("WIC_SKIP_BROWSER") == "1", reaso
 
 
 @pytest.fixture(scope="module")
-def page(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """A page with nothing but what chapter 8 has for the model, and the model's weights."""
-    folder: Path = tmp_path_factory.mktemp("live")
-    write_models(folder)
-    chapter = (ROOT / "book" / "bert.md").read_text(encoding="utf-8")
-    found = re.search(r"```\{raw\} html\n(.*?)```", chapter, re.DOTALL)
-    assert found
-    widget = found[1].replace("_static/live/bert-weights.js", "bert-weights.js").replace("_static/live", LIVE.as_uri())
-    (folder / "page.html").write_text(f'<!doctype html><meta charset="utf-8">{widget}', encoding="utf-8")
-    page = browser.new_page()
-    page.goto((folder / "page.html").as_uri())
-    page.locator("button").click()
-    page.locator("ol li").first.wait_for()
+def page(open_live: Callable[[str], Page]) -> Iterator[Page]:
+    page = open_live("bert")
     page.evaluate("globalThis.bert = new Bert(pretrained.bert)")
     yield page
     page.close()
@@ -78,15 +62,3 @@ def test_a_sentence_without_a_gap_and_one_that_is_too_long_are_answered(page: Pa
     page.locator("input").fill("word " * 59 + "___ and more")
     assert "too long" in (page.locator("output").text_content() or "")
     assert page.locator("ol li").count() == 0
-
-
-def test_weights_that_do_not_come_can_be_asked_for_again(browser: Browser, page: Page) -> None:
-    other = browser.new_page()
-    other.route("**/bert-weights.js", lambda route: route.abort())
-    other.goto(page.url)
-    other.locator("button").click()
-    other.get_by_text("could not be loaded").wait_for()
-    other.unroute("**/bert-weights.js")
-    other.locator("button").click()
-    other.locator("ol li").first.wait_for()
-    other.close()

@@ -2,45 +2,23 @@
 
 import json
 import os
-import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
-from autograder.book import ROOT
-from autograder.in_page import digits_to_read, weights_script, write_models
+from autograder.in_page import digits_to_read, weights_script
 from autograder.reference.pretrained import load_vit
 from autograder.reference.transformer_layer import attention_weights
 from autograder.reference.vit import VisionTransformer, attention_rollout
-
-LIVE = ROOT / "book" / "assets" / "live"
 
 pytestmark = pytest.mark.skipif(os.environ.get("WIC_SKIP_BROWSER") == "1", reason="WIC_SKIP_BROWSER=1")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page with nothing but what chapter 10 has for the model, and the model's weights."""
-    folder = tmp_path_factory.mktemp("live")
-    write_models(folder)
-    chapter = (ROOT / "book" / "vision.md").read_text(encoding="utf-8")
-    found = re.search(r"```\{raw\} html\n(.*?)```", chapter, re.DOTALL)
-    assert found
-    widget = found[1].replace("_static/live/vit-weights.js", "vit-weights.js")
-    widget = widget.replace("_static/live", LIVE.as_uri())
-    (folder / "page.html").write_text(f'<!doctype html><meta charset="utf-8">{widget}', encoding="utf-8")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def page(browser: Browser, folder: Path) -> Iterator[Page]:
-    page = browser.new_page()
-    page.goto((folder / "page.html").as_uri())
-    page.locator("button[name=load]").click()
-    page.locator("ol li").first.wait_for()
+def page(open_live: Callable[[str], Page]) -> Iterator[Page]:
+    page = open_live("vision")
     page.evaluate("globalThis.vit = new VisionTransformer(pretrained.vit)")
     yield page
     page.close()
@@ -143,21 +121,6 @@ def test_the_patches_can_be_left_out_of_the_picture(page: Page) -> None:
     page.locator("[name=patches]").uncheck()
     assert page.evaluate(colors) == 0
     page.locator("[name=patches]").check()
-
-
-def test_weights_that_do_not_come_can_be_asked_for_again(browser: Browser, folder: Path) -> None:
-    page = browser.new_page()
-    page.route("**/vit-weights.js", lambda route: route.abort())
-    page.goto((folder / "page.html").as_uri())
-    page.locator("button[name=load]").focus()
-    page.keyboard.press("Enter")
-    page.get_by_text("could not be loaded").wait_for()
-    assert not page.locator("form").is_visible()
-    page.unroute("**/vit-weights.js")
-    page.locator("button[name=load]").click()
-    page.locator("ol li").first.wait_for()
-    assert page.locator("button[name=load]").count() == 0
-    page.close()
 
 
 def test_the_weights_are_small_enough_for_a_page() -> None:

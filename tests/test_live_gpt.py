@@ -1,20 +1,15 @@
 """GPT in plain JavaScript: what it says and draws in the reader's browser is what PyTorch says."""
 
 import os
-import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
-from autograder.book import ROOT
-from autograder.in_page import write_models
 from autograder.reference.pretrained import load_gpt, load_tokenizer
 from autograder.reference.sampling import generate, top_k_filter, top_p_filter
 
-LIVE = ROOT / "book" / "assets" / "live"
 PROMPTS = [
     "the president of the united",
     "in the 19th century , the city of",
@@ -26,19 +21,8 @@ pytestmark = pytest.mark.skipif(os.environ.get("WIC_SKIP_BROWSER") == "1", reaso
 
 
 @pytest.fixture(scope="module")
-def page(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """A page with nothing but what chapter 9 has for the model, and the model's weights."""
-    folder: Path = tmp_path_factory.mktemp("live")
-    write_models(folder)
-    chapter = (ROOT / "book" / "gpt.md").read_text(encoding="utf-8")
-    found = re.search(r"```\{raw\} html\n(.*?)```", chapter, re.DOTALL)
-    assert found
-    widget = found[1].replace("_static/live/gpt-weights.js", "gpt-weights.js").replace("_static/live", LIVE.as_uri())
-    (folder / "page.html").write_text(f'<!doctype html><meta charset="utf-8">{widget}', encoding="utf-8")
-    page = browser.new_page()
-    page.goto((folder / "page.html").as_uri())
-    page.locator("button").click()
-    page.locator("ol li").first.wait_for()
+def page(open_live: Callable[[str], Page]) -> Iterator[Page]:
+    page = open_live("gpt")
     page.evaluate("globalThis.gpt = new Gpt(pretrained.gpt)")
     yield page
     page.close()

@@ -1,25 +1,19 @@
 // A digit drawn by hand, cut into patches and read by the Vision Transformer of chapter 10.
 "use strict";
 
-class DrawingWidget {
+class DrawingWidget extends Widget {
   constructor(place) {
-    this.place = place;
-    this.find = (selector) => place.querySelector(selector);
-    this.find("form").addEventListener("submit", (event) => event.preventDefault());
+    super(place, "The model");
     this.find("select").addEventListener("change", () => this.choose());
     this.find("[name=patches]").addEventListener("change", () => this.show());
     this.find("[name=clear]").addEventListener("click", () => this.clear());
-    this.find("[name=load]").addEventListener("click", () => this.load());
-    this.find("[name=load]").hidden = false;
   }
 
-  async load() {
-    if (!(await Model.fetch(this.place, this.find("[name=load]"), "The model"))) return;
+  start() {
     this.model = new VisionTransformer(globalThis.pretrained.vit);
     this.examples = globalThis.pretrained.vit.examples; // digits of the test part, 0 to 255, row by row
     const options = this.examples.map((example, k) => new Option(`${k + 1}: a ${example.label}`, k));
     this.find("select").append(...options);
-    this.find("form").hidden = false;
     this.ink = this.find("canvas.ink");
     this.listen();
     this.find("select").value = "0";
@@ -138,7 +132,8 @@ class DrawingWidget {
     if (this.find("[name=patches]").checked) this.overlay(seen, shares);
     const best = probabilities.indexOf(Math.max(...probabilities));
     this.find("output").textContent = `This is a ${best}, with a probability of ${probabilities[best].toFixed(2)}.`;
-    this.find("ol").replaceChildren(...probabilities.map((probability, digit) => this.row(digit, probability)));
+    this.find("ol").replaceChildren(...probabilities.map((probability, digit) =>
+      Widget.row(String(digit), 100 * probability, Widget.make("span", "", probability.toFixed(3)))));
   }
 
   // The patches, the more orange the more of them has reached the class token.
@@ -151,17 +146,6 @@ class DrawingWidget {
       pen.strokeStyle = "#777";
       pen.strokeRect(x, y, size, size);
     });
-  }
-
-  row(digit, probability) {
-    const make = (name, className, ...inside) => {
-      const element = Object.assign(document.createElement(name), { className });
-      element.append(...inside);
-      return element;
-    };
-    const bar = make("span", "share", make("span", ""));
-    bar.firstChild.style.width = `${100 * probability}%`;
-    return make("li", "", make("span", "number", String(digit)), bar, make("span", "", probability.toFixed(3)));
   }
 }
 

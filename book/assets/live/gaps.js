@@ -1,24 +1,18 @@
 // A sentence with gaps: what BERT would put into each of them.
 "use strict";
 
-class GapsWidget {
+class GapsWidget extends Widget {
   constructor(place) {
-    this.place = place;
-    this.find = (selector) => place.querySelector(selector);
-    this.find("form").addEventListener("submit", (event) => event.preventDefault());
+    super(place, "BERT");
     this.find("input").addEventListener("input", () => this.show());
     this.find("select").addEventListener("change", () => {
       this.find("input").value = this.find("select").value;
       this.show();
     });
-    this.find("button").addEventListener("click", () => this.load());
-    this.find("button").hidden = false;
   }
 
-  async load() {
-    if (!(await Model.fetch(this.place, this.find("button"), "BERT"))) return;
+  start() {
     this.bert = new Bert(globalThis.pretrained.bert);
-    this.find("form").hidden = false;
     this.show();
     this.find("input").focus();
   }
@@ -40,23 +34,12 @@ class GapsWidget {
     output.textContent = pieces.join(" ").replaceAll(" ##", "");
     for (const probabilities of this.bert.fill(["[SEP]", ...pieces, "[SEP]"])) {
       const best = Array.from(probabilities.keys()).sort((a, b) => probabilities[b] - probabilities[a]).slice(0, 6);
-      const list = document.createElement("ol");
-      for (const id of best) list.append(this.row(this.bert.vocabulary[id], probabilities[id]));
-      lists.append(list);
+      const rows = best.map((id) => {
+        const p = probabilities[id];
+        return Widget.row(p.toFixed(3), 100 * p, Widget.make("span", "", this.bert.vocabulary[id]));
+      });
+      lists.append(Widget.make("ol", "", ...rows));
     }
-  }
-
-  row(piece, probability) {
-    const row = document.createElement("li"), number = document.createElement("span");
-    const bar = document.createElement("span"), share = document.createElement("span"), word = document.createElement("span");
-    Object.assign(number, { className: "number", textContent: probability.toFixed(3) });
-    bar.className = "bar";
-    share.className = "share";
-    share.style.width = `${100 * probability}%`;
-    word.textContent = piece;
-    bar.append(share);
-    row.append(number, bar, word);
-    return row;
   }
 }
 

@@ -24,25 +24,6 @@ class Model {
     return exponent ? sign * (1 + fraction / 1024) * 2 ** (exponent - 15) : sign * fraction * 2 ** -24;
   }
 
-  // The weights are large, so they come only when somebody wants them. Says whether they came.
-  static async fetch(place, button, called) {
-    button.disabled = true;
-    button.textContent = `${called} is loading …`;
-    try {
-      await new Promise((resolve, reject) => {
-        const script = document.createElement("script");
-        Object.assign(script, { src: place.dataset.weights, onload: resolve, onerror: reject });
-        document.head.append(script);
-      });
-    } catch {
-      button.disabled = false;
-      button.textContent = `${called} could not be loaded. Try again`;
-      return false;
-    }
-    button.remove();
-    return true;
-  }
-
   linear(name, x) {
     return Model.add(Model.times(this.weights[`${name}.weight`], x), this.weights[`${name}.bias`]);
   }

@@ -1,23 +1,17 @@
 // One word in the reader's sentence and in eight others: how alike are its vectors, layer by layer?
 "use strict";
 
-class SensesWidget {
+class SensesWidget extends Widget {
   constructor(place) {
-    this.place = place;
-    this.find = (selector) => place.querySelector(selector);
-    this.find("form").addEventListener("submit", (event) => event.preventDefault());
+    super(place, "ELMo");
     this.find("select").addEventListener("change", () => this.choose());
     for (const input of place.querySelectorAll("input")) input.addEventListener("input", () => this.show());
-    this.find("button").addEventListener("click", () => this.load());
-    this.find("button").hidden = false;
   }
 
-  async load() {
-    if (!(await Model.fetch(this.place, this.find("button"), "ELMo"))) return;
+  start() {
     this.elmo = new Elmo(globalThis.pretrained.elmo);
     this.uses = globalThis.pretrained.elmo.uses; // by word: two senses, four sentences of each, and one more
     this.find("select").replaceChildren(...Object.keys(this.uses).map((word) => new Option(word)));
-    this.find("form").hidden = false;
     this.choose();
     this.find("select").focus();
   }
@@ -68,17 +62,11 @@ class SensesWidget {
   }
 
   row({ cosine, sentence, sense }) {
-    const make = (name, className, ...inside) => {
-      const element = Object.assign(document.createElement(name), { className });
-      element.append(...inside);
-      return element;
-    };
-    const bar = make("span", "bar", make("span", cosine < 0 ? "negative" : "positive"));
-    bar.firstChild.style.width = `${50 * Math.abs(cosine)}%`;
+    const { make } = Widget;
     const words = sentence.split(new RegExp(`\\b(${this.word})\\b`));
     const text = make("span", "", ...words.map((part) => (part === this.word ? make("b", "", part) : part)));
     text.append(" ", make("small", "", `(${sense})`));
-    return make("li", "", make("span", "number", SensesWidget.written(cosine)), bar, text);
+    return Widget.row(SensesWidget.written(cosine), 50 * Math.abs(cosine), text, cosine < 0 ? "negative" : "positive");
   }
 }
 

@@ -1,26 +1,20 @@
 // A prompt continued token by token: what may come next, and how likely it is, under the reader's settings.
 "use strict";
 
-class WriterWidget {
+class WriterWidget extends Widget {
   constructor(place) {
-    this.place = place;
-    this.find = (selector) => place.querySelector(selector);
-    this.find("form").addEventListener("submit", (event) => {
-      event.preventDefault();
+    super(place, "GPT");
+    this.find("form").addEventListener("submit", () => {
       this.stop();
       this.draw();
     });
     this.find("[type=text]").addEventListener("input", () => this.begin());
     for (const input of place.querySelectorAll("[type=number]")) input.addEventListener("input", () => this.show());
     this.find("input[type=button]").addEventListener("click", () => (this.timer ? this.stop() : this.write()));
-    this.find("button").addEventListener("click", () => this.load());
-    this.find("button").hidden = false;
   }
 
-  async load() {
-    if (!(await Model.fetch(this.place, this.find("button"), "GPT"))) return;
+  start() {
     this.gpt = new Gpt(globalThis.pretrained.gpt);
-    this.find("form").hidden = false;
     this.begin();
     this.find("[type=text]").focus();
   }
@@ -76,18 +70,11 @@ class WriterWidget {
     const note = full
       ? `The context of ${this.gpt.contextSize} tokens is full.`
       : `May come next: ${choices.length.toLocaleString("en")} of ${this.gpt.vocabulary.length.toLocaleString("en")} tokens.`;
-    const make = (name, className, ...inside) => {
-      const element = Object.assign(document.createElement(name), { className });
-      element.append(...inside);
-      return element;
-    };
+    const { make } = Widget;
     const output = this.find("output");
     output.replaceChildren(text(this.pieces.slice(0, this.given)), make("b", "", written), make("br", ""), make("small", "", note));
-    const rows = choices.slice(0, 8).map(([id, p]) => {
-      const bar = make("span", "bar", make("span", "share"));
-      bar.firstChild.style.width = `${100 * p}%`;
-      return make("li", "", make("span", "number", p.toFixed(3)), bar, make("span", "", this.gpt.vocabulary[id]));
-    });
+    const rows = choices.slice(0, 8).map(([id, p]) =>
+      Widget.row(p.toFixed(3), 100 * p, make("span", "", this.gpt.vocabulary[id])));
     this.find("ol").replaceChildren(...(full ? [] : rows));
   }
 }
