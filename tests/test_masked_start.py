@@ -4,14 +4,15 @@ import csv
 
 import pytest
 
+from autograder.reference.pretrained import FOLDER
 from autograder.reference.recipes import masked_start
 from autograder.reference.recipes.family import CONTEXT, PARTS, Recipe
-from autograder.reference.recipes.masked_start import GAPS, LOG, SEEDS, STEPS, prepare, run, starts
+from autograder.reference.recipes.masked_start import GAPS, LOG, SEEDS, STEPS, run, starts
 
 
 @pytest.fixture(scope="module")
 def few() -> Recipe:
-    recipe = prepare()
+    recipe = Recipe.prepare(FOLDER)
     return Recipe(recipe.tokenizer, {part: recipe.tokens[part][: 60 * CONTEXT] for part in PARTS}, recipe.sizes)
 
 

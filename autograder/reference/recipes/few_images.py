@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 from autograder.data.datasets import Split
 from autograder.reference.recipes.run_log import RunLog
 from autograder.reference.recipes.vision import Pictures, accuracy, load_pictures
-from autograder.reference.training import TrainingConfig, evaluating, step_seed, train
+from autograder.reference.training import TrainingConfig, step_seed, train
 from autograder.reference.vit import VisionTransformer, ViTConfig, patchify, unpatchify
 
 CONFIGS = {
@@ -222,8 +222,7 @@ def run(setting: Setting, rate: float, seed: int, steps: int = STEPS) -> tuple[n
     warmup, every = min(WARMUP, steps // 4), min(EVERY, steps)
     config = TrainingConfig(steps, rate, warmup_steps=warmup, weight_decay=0.05, evaluate_every=every, seed=seed)
     history = train(model, loss_of_step, config, evaluate, show=False)
-    with evaluating(model):
-        return model, {"loss": history.best_loss, "right": accuracy(model, test)}
+    return model, {"loss": history.best_loss, "right": accuracy(model, test)}
 
 
 def main() -> None:

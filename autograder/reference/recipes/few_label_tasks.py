@@ -174,6 +174,33 @@ def small_grammar(folder: Path) -> Corpus:
     return Corpus(recipe, sentences["train"], tasks, dict.fromkeys(FAMILY, WAYS))
 
 
+def topic_task(words: int, label_counts: tuple[int, ...], most: int = TEST) -> Task:
+    """The topic of an article of wikipedia, one of 11.
+
+    Args:
+        words: so many from its beginning are read.
+        most: articles to report on.
+    """
+    split = load("wikipedia", allow_stand_in=False).split()
+    labeled = {part: [d for d in getattr(split, part) if d.label] for part in PARTS}
+    topics = sorted({d.label for d in labeled["train"]})
+    parts = _some(
+        {
+            part: [Example(basic_tokens(d.text)[:words], [topics.index(d.label)]) for d in found]
+            for part, found in labeled.items()
+        }
+    )
+    return Task("topics", "text", len(topics), parts | {"test": parts["test"][:most]}, label_counts, accuracy, "bag")
+
+
+def entailment_examples(count: int, generator: np.random.Generator) -> list[Example]:
+    """Pairs of sentences from rules, the premise first."""
+    return [
+        Example(basic_tokens(pair.premise), [pair.label], basic_tokens(pair.hypothesis))
+        for pair in entailment.entailment(count, generator)
+    ]
+
+
 def english(folder: Path) -> Corpus:
     """The family's text: topics of its articles, and pairs, entities and questions that are made from rules.
 
@@ -181,18 +208,10 @@ def english(folder: Path) -> Corpus:
     """
     recipe = Recipe.prepare(folder)
     split = load("wikipedia", allow_stand_in=False).split()
-    labeled = {part: [d for d in getattr(split, part) if d.label] for part in PARTS}
-    topics = sorted({d.label for d in labeled["train"]})
-    of_kind: dict[str, dict[str, list[Example]]] = {name: {} for name in ("topics", "pairs", "entities", "questions")}
+    of_kind: dict[str, dict[str, list[Example]]] = {name: {} for name in ("pairs", "entities", "questions")}
     for number, (part, count) in enumerate(zip(PARTS, (POOL, VALIDATION, TEST), strict=True)):
         generator = np.random.default_rng([3, number])
-        of_kind["topics"][part] = [
-            Example(basic_tokens(d.text)[:TOPIC_WORDS], [topics.index(d.label)]) for d in labeled[part]
-        ]
-        of_kind["pairs"][part] = [
-            Example(basic_tokens(pair.premise), [pair.label], basic_tokens(pair.hypothesis))
-            for pair in entailment.entailment(count, generator)
-        ]
+        of_kind["pairs"][part] = entailment_examples(count, generator)
         of_kind["entities"][part] = [
             Example([token.lower() for token in tagged.tokens], [entities.TAGS.index(tag) for tag in tagged.tags])
             for tagged in entities.entities(count, "test" if part == "test" else "train", generator)
@@ -203,7 +222,7 @@ def english(folder: Path) -> Corpus:
         ]
     counts = (20, 50, 200, 1000)
     tasks = [
-        Task("topics", "text", len(topics), _some(of_kind["topics"]), counts, accuracy, "bag"),
+        topic_task(TOPIC_WORDS, counts),
         Task("pairs", "pair", len(entailment.LABELS), of_kind["pairs"], counts, accuracy, "bag"),
         Task("entities", "words", len(entities.TAGS), of_kind["entities"], counts, tag_f1, "neighbors"),
         Task("questions", "span", 2, of_kind["questions"], counts, exact_spans, "span"),

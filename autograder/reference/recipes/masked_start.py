@@ -10,7 +10,6 @@ intervals; a run that is stopped goes on.
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from tqdm.auto import tqdm
@@ -22,7 +21,6 @@ from autograder.reference.recipes.family import (
     BATCH,
     CONTEXT,
     KINDS,
-    TOKENIZER,
     TRAINING,
     Recipe,
     Sizes,
@@ -92,20 +90,13 @@ def run(start: str, seed: int, recipe: Recipe, steps: int = STEPS) -> list[tuple
     return rows
 
 
-def prepare() -> Recipe:
-    """The family's text, in the pieces of the models that ship."""
-    with TemporaryDirectory() as folder:
-        (Path(folder) / TOKENIZER).write_bytes((FOLDER / TOKENIZER).read_bytes())
-        return Recipe.prepare(Path(folder))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--log", type=Path, default=LOG)
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
-    recipe = prepare()
+    recipe = Recipe.prepare(FOLDER)
     log = RunLog(chosen.log, COLUMNS, key_size=2)
     with tqdm(total=len(starts()) * len(SEEDS), unit="run") as bar:
         for seed in SEEDS:

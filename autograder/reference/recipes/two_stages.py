@@ -48,6 +48,8 @@ from autograder.reference.recipes.few_label_tasks import (
     Task,
     accuracy,
     drawn,
+    entailment_examples,
+    topic_task,
 )
 from autograder.reference.recipes.run_log import RunLog
 from autograder.reference.training import TrainingConfig, evaluating, train
@@ -96,23 +98,15 @@ LEARNERS = {
 
 def topics() -> Task:
     """The topic of an article from its first words, in 11 classes; the articles of test are the family's."""
-    split = load("wikipedia", allow_stand_in=False).split()
-    labeled = {part: [d for d in getattr(split, part) if d.label] for part in PARTS}
-    names = sorted({d.label for d in labeled["train"]})
-    parts = {}
-    for number, (part, most) in enumerate(zip(PARTS, (POOL, VALIDATION, TEST), strict=True)):
-        order = np.random.default_rng([2, number]).permutation(len(labeled[part]))[:most].tolist()
-        chosen = [labeled[part][place] for place in order]
-        parts[part] = [Example(basic_tokens(d.text)[:TOPIC_WORDS], [names.index(d.label)]) for d in chosen]
-    return Task("topics", "text", len(names), parts, (50, 200, 1000), accuracy, "bag")
+    return topic_task(TOPIC_WORDS, (50, 200, 1000), TEST)
 
 
 def pairs() -> Task:
     """Does the second sentence follow from the first, contradict it, or neither? From ``generated/entailment.py``."""
-    parts = {}
-    for number, (part, count) in enumerate(zip(PARTS, (POOL, VALIDATION, TEST), strict=True)):
-        made = entailment.entailment(count, np.random.default_rng([3, number]))
-        parts[part] = [Example(basic_tokens(p.premise), [p.label], basic_tokens(p.hypothesis)) for p in made]
+    parts = {
+        part: entailment_examples(count, np.random.default_rng([3, number]))
+        for number, (part, count) in enumerate(zip(PARTS, (POOL, VALIDATION, TEST), strict=True))
+    }
     return Task("pairs", "pair", len(entailment.LABELS), parts, (200, 1000), accuracy, "bag")
 
 
