@@ -15,7 +15,7 @@ import regex
 from autograder.data import load
 from autograder.data.generated import entailment, entities, grammar, lexicon, questions, verses
 from autograder.data.generated.verses import IGNORED
-from autograder.reference.recipes.family import PARTS, TOKENIZER, Recipe, Sizes
+from autograder.reference.recipes.family import CONTEXT, PARTS, TOKENIZER, Recipe, Sizes
 from autograder.reference.wordpiece import WordPiece, basic_tokens
 
 POOL, VALIDATION, TEST = 4_000, 500, 1_000
@@ -201,6 +201,11 @@ def entailment_examples(count: int, generator: np.random.Generator) -> list[Exam
     ]
 
 
+def fits(example: Example, tokenizer: WordPiece) -> bool:
+    """Whether the family's models can read an example with its three marks."""
+    return sum(len(tokenizer.encode(word)) for word in [*example.words, *example.second]) + 3 <= CONTEXT
+
+
 def english(folder: Path) -> Corpus:
     """The family's text: topics of its articles, and pairs, entities and questions that are made from rules.
 
@@ -216,10 +221,11 @@ def english(folder: Path) -> Corpus:
             Example([token.lower() for token in tagged.tokens], [entities.TAGS.index(tag) for tag in tagged.tags])
             for tagged in entities.entities(count, "test" if part == "test" else "train", generator)
         ]
-        of_kind["questions"][part] = [
+        asked = (
             Example([t.lower() for t in q.tokens], [q.first, q.last], basic_tokens(q.question))
             for q in questions.questions(count, generator)
-        ]
+        )
+        of_kind["questions"][part] = [example for example in asked if fits(example, recipe.tokenizer)]
     counts = (20, 50, 200, 1000)
     tasks = [
         topic_task(TOPIC_WORDS, counts),
