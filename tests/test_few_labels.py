@@ -290,6 +290,21 @@ def test_the_best_setting_on_validation_is_tested_and_nothing_is_computed_twice(
     assert "1.000 ±0.000" in table(again.rows)
 
 
+def test_of_the_ways_of_counting_the_best_on_validation_stands_for_all() -> None:
+    def row(learner: str, way: str, part: str, score: float, seed: int = 0) -> few_labels.Row:
+        return {"task": "t", "learner": learner, "way": way, "labels": 20, "seed": seed, "part": part, "score": score}
+
+    rows = [
+        *(row("pairs of words", "counting", part, score) for part, score in (("validation", 0.8), ("test", 0.5))),
+        *(row("words", "counting", part, score) for part, score in (("validation", 0.6), ("test", 0.9))),
+        *(row("bert", "frozen", "test", score, seed) for seed, score in enumerate((0.7, 0.75))),
+    ]
+    assert few_labels.curves(rows) == {
+        ("t", "counting", "counting"): {20: [0.5]},
+        ("t", "bert", "frozen"): {20: [0.7, 0.75]},
+    }
+
+
 def test_networks_start_from_the_pretrained_weights_unless_they_start_from_scratch(tmp_path: Path) -> None:
     task = task_of(True)
     ways = dict.fromkeys(FAMILY, WAYS) | dict.fromkeys(EXCHANGED, WAYS[:1])

@@ -60,6 +60,9 @@ PUBLISHED, PUBLISHED_RATES = "minilm", (3e-5, 1e-4, 3e-4)
 STEPS = {20: 60, 50: 100, 200: 200, 1000: 400}
 BATCH = 16
 
+LOG = Path(__file__).with_name("few_labels_english.csv")
+"""What came of the family's text."""
+
 COLUMNS = ("task", "learner", "way", "labels", "seed", "rate", "steps", "part", "score", "seconds")
 Row = dict[str, Any]
 
@@ -391,6 +394,31 @@ def table(rows: Sequence[Row]) -> str:
                 cells.append(f"{np.mean(scores):9.3f} ±{np.std(scores, ddof=1) if len(scores) > 1 else 0:.3f}")
             lines.append(f"{learner + ', ' + way:33}" + "".join(f"{cell:>15}" for cell in cells))
     return "\n".join(lines)
+
+
+def read_rows(path: Path = LOG) -> list[Row]:
+    """The rows of a log; without a path those that come with the course, of the family's text."""
+    return Results(path).rows
+
+
+def curves(rows: Sequence[Row]) -> dict[tuple[str, str, str], dict[int, list[float]]]:
+    """What was reached in the test, by task, learner and way: for each number of labels a score of each seed.
+
+    Of several ways of counting, the one that is best on validation stands for all, as ("counting", "counting").
+    """
+    chosen: dict[str, tuple[float, str]] = {}
+    for row in rows:
+        if row["part"] == "validation" and row["way"] == "counting":
+            chosen[row["task"]] = max(chosen.get(row["task"], (0.0, "")), (row["score"], row["learner"]))
+    found: dict[tuple[str, str, str], dict[int, list[float]]] = {}
+    for row in rows:
+        learner = row["learner"]
+        if row["way"] == "counting":
+            learner = "counting" if chosen[row["task"]][1] == learner else ""
+        if row["part"] == "test" and learner:
+            of_counts = found.setdefault((row["task"], learner, row["way"]), {})
+            of_counts.setdefault(row["labels"], []).append(row["score"])
+    return found
 
 
 def pretrain(corpus: Corpus, training: TrainingConfig, folder: Path) -> None:
