@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command 
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: all setup release demo book test lint serve formgrader clean
+.PHONY: all setup release demo book test lint serve formgrader pictures clean
 
 all: release book demo
 
@@ -37,6 +37,9 @@ serve: book
 
 formgrader: setup
 	@$(BIN)/autograder formgrader
+
+pictures: setup
+	@$(BIN)/python scripts/pictures.py
 
 clean:
 	rm -rf build

@@ -3,6 +3,7 @@
 import http.server
 import os
 import re
+import runpy
 import shutil
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import ASSIGNMENT, GradedClass, hand_in
+from conftest import ASSIGNMENT, ROOT, GradedClass, hand_in
 from hostile_pages import PIXEL, hostile_notebook, with_hostile_outputs
 from playwright.sync_api import Browser, Dialog, Page
 
@@ -125,6 +126,19 @@ def formgrader(browser: Browser, served: tuple[Course, str]) -> Iterator[Watched
     watched.page.goto(f"{served[1]}/tree?token=known")
     yield watched
     watched.page.close()
+
+
+def test_the_pictures_of_the_readme_are_there_and_can_be_taken_anew(
+    browser: Browser, served: tuple[Course, str], sample: GradedClass, tmp_path: Path
+) -> None:
+    shown = re.findall(r'<img src="([^"]+)"[^>]* alt="([^"]+)"', (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert [path for path, _ in shown] == [f"pictures/{name}.png" for name in ("book", "card", "formgrader")]
+    assert all((ROOT / path).stat().st_size > 2_000 and len(alt) > 40 for path, alt in shown)
+    pictures = runpy.run_path(str(ROOT / "scripts" / "pictures.py"))
+    feedback = sample.course.feedback_directory / pictures["STUDENT"] / ASSIGNMENT / "attention.html"
+    pictures["of_a_card"](browser, feedback, tmp_path / "card.png")
+    pictures["of_the_formgrader"](browser, served[1], tmp_path / "formgrader.png")
+    assert all((tmp_path / f"{name}.png").stat().st_size > 2_000 for name in ("card", "formgrader"))
 
 
 def test_the_formgrader_lists_the_class_with_its_points(

@@ -14,6 +14,7 @@ from nbformat.v4 import new_code_cell
 from autograder.checking.tasks import Task, tasks_of
 from autograder.checking.worked import Worked
 from autograder.course import Assignment, Course, nbgrader_metadata
+from autograder.grading.gradebook import open_gradebook
 from autograder.grading.release import release
 
 SEED = 2018
@@ -81,6 +82,9 @@ def make_class(course: Course, assignment: Assignment) -> list[MadeUp]:
     students = sample_class(assignment)
     for student in students:
         hand_in(course, assignment, student)
+    with open_gradebook(course) as gradebook:  # the formgrader shows a student without names as "None, None"
+        for student in students:
+            gradebook.update_or_create_student(student.name, first_name=student.name.title(), last_name="Sample")
     return students
 
 
