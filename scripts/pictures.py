@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
@@ -63,29 +64,34 @@ def formgrader(root: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = {**os.environ, "JUPYTER_TOKEN": "known"}
-    server = subprocess.Popen(
-        command(root, port, browser=False),
-        cwd=root,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        address = f"http://127.0.0.1:{port}"
-        for _ in range(5 * SECONDS_TO_START):
-            try:
-                with urllib.request.urlopen(f"{address}/api/status?token=known", timeout=2):
-                    break
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.2)
-        else:
-            sys.exit(f"The formgrader has not started within {SECONDS_TO_START} seconds: try `make formgrader`.")
-        yield address
-    finally:
-        server.terminate()
-        server.wait(20)
+    address = f"http://127.0.0.1:{port}"
+    with TemporaryDirectory() as runtime:
+        server = subprocess.Popen(
+            command(root, port, browser=False),
+            cwd=root,
+            env={**os.environ, "JUPYTER_TOKEN": "known", "JUPYTER_RUNTIME_DIR": runtime},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            _wait_until_up(f"{address}/api/status?token=known", server)
+            yield address
+        finally:
+            server.terminate()
+            server.wait(20)
+
+
+def _wait_until_up(url: str, server: subprocess.Popen[bytes]) -> None:
+    for _ in range(5 * SECONDS_TO_START):
+        if server.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(url, timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    sys.exit("The formgrader does not start: `make formgrader` shows what it says.")
 
 
 def main() -> None:

@@ -5,12 +5,7 @@ import os
 import re
 import runpy
 import shutil
-import socket
-import subprocess
 import threading
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -22,13 +17,16 @@ from hostile_pages import PIXEL, hostile_notebook, with_hostile_outputs
 from playwright.sync_api import Browser, Dialog, Page
 
 from autograder.course import Course
-from autograder.grading.formgrader import command
 from autograder.grading.gradebook import demand, open_api, open_gradebook
 from autograder.grading.intake import collect
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("WIC_SKIP_BROWSER") == "1", reason="WIC_SKIP_BROWSER=1: there is no Chromium here"
 )
+
+
+PICTURES = runpy.run_path(str(ROOT / "scripts" / "pictures.py"))
+"""What takes the pictures of the README."""
 
 
 class Watched:
@@ -73,26 +71,8 @@ def served(sample: GradedClass, tmp_path_factory: pytest.TempPathFactory) -> Ite
     shutil.copytree(sample.course.root, root)
     course = Course.at(root)
     _grade_hostile(course)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    environment = {**os.environ, "JUPYTER_TOKEN": "known", "JUPYTER_RUNTIME_DIR": str(root.parent / "runtime")}
-    with (root.parent / "log").open("w") as log:
-        server = subprocess.Popen(
-            command(root, port, browser=False),
-            cwd=root,
-            env=environment,
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-        )
-        try:
-            _wait_until_up(f"{address}/api/status?token=known", server)
-            yield course, address
-        finally:
-            server.terminate()
-            server.wait(20)
+    with PICTURES["formgrader"](root) as address:
+        yield course, address
 
 
 def _grade_hostile(course: Course) -> None:
@@ -109,17 +89,6 @@ def _grade_hostile(course: Course) -> None:
     demand(api.generate_feedback(ASSIGNMENT, "mallory", force=True), "Feedback")
 
 
-def _wait_until_up(url: str, server: subprocess.Popen) -> None:
-    for _ in range(300):
-        assert server.poll() is None, "the Jupyter server ended"
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-    raise AssertionError("the Jupyter server did not start")
-
-
 @pytest.fixture
 def formgrader(browser: Browser, served: tuple[Course, str]) -> Iterator[Watched]:
     watched = Watched(browser, served[1])
@@ -134,10 +103,9 @@ def test_the_pictures_of_the_readme_are_there_and_can_be_taken_anew(
     shown = re.findall(r'<img src="([^"]+)"[^>]* alt="([^"]+)"', (ROOT / "README.md").read_text(encoding="utf-8"))
     assert [path for path, _ in shown] == [f"pictures/{name}.png" for name in ("book", "card", "formgrader")]
     assert all((ROOT / path).stat().st_size > 2_000 and len(alt) > 40 for path, alt in shown)
-    pictures = runpy.run_path(str(ROOT / "scripts" / "pictures.py"))
-    feedback = sample.course.feedback_directory / pictures["STUDENT"] / ASSIGNMENT / "attention.html"
-    pictures["of_a_card"](browser, feedback, tmp_path / "card.png")
-    pictures["of_the_formgrader"](browser, served[1], tmp_path / "formgrader.png")
+    feedback = sample.course.feedback_directory / PICTURES["STUDENT"] / ASSIGNMENT / "attention.html"
+    PICTURES["of_a_card"](browser, feedback, tmp_path / "card.png")
+    PICTURES["of_the_formgrader"](browser, served[1], tmp_path / "formgrader.png")
     assert all((tmp_path / f"{name}.png").stat().st_size > 2_000 for name in ("card", "formgrader"))
 
 

@@ -53,7 +53,7 @@ LABEL_SEEDS = (0, 1, 2)
 """Each draws other labels and starts from other weights: a pretrained model of one seed or the other, in turn."""
 
 CHOICE_SEED, CHOICE_COUNT = 100, 200
-RATES = (3e-4, 1e-3, 3e-3)
+RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 PUBLISHED, PUBLISHED_RATES = "minilm", (3e-5, 1e-4, 3e-4)
 """Settings to choose from, on validation: the highest rate, and lower ones for a large model that is fine-tuned."""
 
