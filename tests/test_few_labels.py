@@ -290,14 +290,25 @@ def test_the_best_setting_on_validation_is_tested_and_nothing_is_computed_twice(
     assert "1.000 ±0.000" in table(again.rows)
 
 
-def test_of_the_ways_of_counting_the_best_on_validation_stands_for_all() -> None:
-    def row(learner: str, way: str, part: str, score: float, seed: int = 0) -> few_labels.Row:
-        return {"task": "t", "learner": learner, "way": way, "labels": 20, "seed": seed, "part": part, "score": score}
+def test_a_curve_is_that_of_the_setting_and_of_the_way_of_counting_that_were_best_on_validation() -> None:
+    def row(learner: str, way: str, part: str, score: float, rate: float = 1.0, seed: int = 0) -> few_labels.Row:
+        return {
+            "task": "t",
+            "learner": learner,
+            "way": way,
+            "labels": 20,
+            "seed": seed,
+            "rate": rate,
+            "part": part,
+            "score": score,
+        }
 
     rows = [
         *(row("pairs of words", "counting", part, score) for part, score in (("validation", 0.8), ("test", 0.5))),
         *(row("words", "counting", part, score) for part, score in (("validation", 0.6), ("test", 0.9))),
-        *(row("bert", "frozen", "test", score, seed) for seed, score in enumerate((0.7, 0.75))),
+        *(row("bert", "frozen", "validation", score, rate) for rate, score in ((1.0, 0.7), (2.0, 0.8))),
+        row("bert", "frozen", "test", 0.9, 1.0),
+        *(row("bert", "frozen", "test", score, 2.0, seed) for seed, score in enumerate((0.7, 0.75))),
     ]
     assert few_labels.curves(rows) == {
         ("t", "counting", "counting"): {20: [0.5]},

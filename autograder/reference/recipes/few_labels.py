@@ -404,20 +404,28 @@ def read_rows(path: Path = LOG) -> list[Row]:
 def curves(rows: Sequence[Row]) -> dict[tuple[str, str, str], dict[int, list[float]]]:
     """What was reached in the test, by task, learner and way: for each number of labels a score of each seed.
 
-    Of several ways of counting, the one that is best on validation stands for all, as ("counting", "counting").
+    Each at the rate that was best on validation; rows of other rates, from a run with fewer to choose from, are left
+    out. Of several ways of counting, the one that is best on validation stands for all, as ("counting", "counting").
     """
-    chosen: dict[str, tuple[float, str]] = {}
+    best: dict[tuple[str, str, str], tuple[float, float]] = {}  # score on validation, and the rate that had it
     for row in rows:
-        if row["part"] == "validation" and row["way"] == "counting":
-            chosen[row["task"]] = max(chosen.get(row["task"], (0.0, "")), (row["score"], row["learner"]))
+        if row["part"] == "validation":
+            who = row["task"], row["learner"], row["way"]
+            best[who] = max(best.get(who, (-1.0, 0.0)), (row["score"], row["rate"]))
+    counters: dict[str, tuple[float, str]] = {}
+    for (task, learner, way), (score, _) in best.items():
+        if way == "counting":
+            counters[task] = max(counters.get(task, (-1.0, "")), (score, learner))
     found: dict[tuple[str, str, str], dict[int, list[float]]] = {}
     for row in rows:
-        learner = row["learner"]
-        if row["way"] == "counting":
-            learner = "counting" if chosen[row["task"]][1] == learner else ""
-        if row["part"] == "test" and learner:
-            of_counts = found.setdefault((row["task"], learner, row["way"]), {})
-            of_counts.setdefault(row["labels"], []).append(row["score"])
+        task, learner, way = row["task"], row["learner"], row["way"]
+        if row["part"] != "test" or row["rate"] != best[task, learner, way][1]:
+            continue
+        if way == "counting":
+            if learner != counters[task][1]:
+                continue
+            learner = "counting"
+        found.setdefault((task, learner, way), {}).setdefault(row["labels"], []).append(row["score"])
     return found
 
 
