@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from sklearn.metrics import f1_score
 
+from autograder.reference.pretrained import load_tokenizer
 from autograder.reference.recipes import few_label_tasks, few_labels
 from autograder.reference.recipes.counting_rivals import Bigrams, CountedVectors, Words, labels_of, regress
 from autograder.reference.recipes.family import KINDS, Recipe, Sizes
@@ -241,9 +242,41 @@ def test_spans_and_tags_are_scored_by_hand() -> None:
     assert tag_f1(np.array([0, 1, 2, 2, 0]), np.array([0, 1, 1, 2, 2])) == pytest.approx(2 * 2 / (3 + 4))
 
 
-def test_the_four_kinds_of_task_have_their_examples(tmp_path: Path) -> None:
-    TOKENIZER.save(tmp_path / "tokenizer.json")
-    corpus = few_label_tasks.english(tmp_path)
+@pytest.fixture(scope="module")
+def english(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    folder = tmp_path_factory.mktemp("english")
+    TOKENIZER.save(folder / "tokenizer.json")
+    return few_label_tasks.english(folder)
+
+
+def test_the_log_has_every_learner_at_every_number_of_labels_and_seed() -> None:
+    curves = few_labels.curves(few_labels.read_rows())
+    learners = {("bert", way) for way in WAYS} | {("elmo", "frozen"), ("minilm", "frozen"), ("counting", "counting")}
+    for task in {task for task, _, _ in curves}:
+        assert {(learner, way) for of, learner, way in curves if of == task} == learners
+    for scores in curves.values():
+        assert {count: len(found) for count, found in scores.items()} == dict.fromkeys((20, 50, 200, 1000), 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "learner", "way"), [("entities", "counted vectors", "counting"), ("pairs", "elmo", "frozen")]
+)
+def test_a_row_of_the_log_comes_out_again(english: Corpus, tmp_path: Path, name: str, learner: str, way: str) -> None:
+    corpus = replace(english, recipe=replace(english.recipe, tokenizer=load_tokenizer()))
+    task = next(task for task in corpus.tasks if task.name == name)
+    (who,) = (
+        found
+        for found in few_labels.counters(task, corpus.words) + few_labels.networks(task, corpus, tmp_path)
+        if (found.name, found.way) == (learner, way)
+    )
+    asked = {"task": name, "learner": learner, "way": way, "labels": 20, "seed": 0, "part": "test"}
+    row = next(row for row in few_labels.read_rows() if asked.items() <= row.items())
+    predicted = who.predict(drawn(task, 20, 0), Setting(row["rate"]), 0, task.parts["test"])
+    assert task.score(predicted, labels_of(task.parts["test"])) == pytest.approx(row["score"], abs=0.02)
+
+
+def test_the_four_kinds_of_task_have_their_examples(english: Corpus) -> None:
+    corpus = english
     assert [task.kind for task in corpus.tasks] == ["text", "pair", "words", "span"]
     for task in corpus.tasks:
         assert len(task.parts["validation"]) == 500
