@@ -20,17 +20,19 @@ from jupyter_cache import get_cache
 from pybtex.database import parse_file
 
 from autograder.book import HTML, OUTPUT, ROOT, cache_path, code_fingerprint
+from autograder.reference.recipes.verdict import NOT, PARTLY, SHOWS
 
 pytestmark = pytest.mark.timeout(1_200)  # the first test waits for all chapters
 
 BOOK = ROOT / "book"
 CHAPTERS = [
     "language-models", "word-vectors", "subwords", "recurrence", "elmo", "attention", "transformer", "bert", "gpt",
-    "vision",
+    "vision", "side-by-side",
 ]  # fmt: skip
+LEDGER = "claims"
 GUIDES = ["students", "instructors", "trust"]
 APPENDICES = ["notation", "pytorch", "data-cards", "glossary", "reference", "bibliography"]
-PAGES = ["index", *CHAPTERS, *GUIDES, *APPENDICES]
+PAGES = ["index", *CHAPTERS, LEDGER, *GUIDES, *APPENDICES]
 
 
 @pytest.fixture(scope="session")
@@ -156,6 +158,48 @@ def test_every_glued_number_is_on_the_page(pages: dict[str, Page], name: str) ->
     shown = re.findall(r'<span class="pasted-text">([^<]*)</span>', pages[name].source)
     assert len(shown) == asked > 0
     assert all(re.fullmatch(r"-?[\d.,]+(?:e-?\d+)?", number) for number in shown)
+
+
+CLAIMS = [
+    "One vector for each word cannot hold two senses",
+    "An LSTM cannot be computed in parallel along the sentence",
+    "An LSTM loses what is far away",
+    "ELMo glues two one-sided views, which is weaker than seeing both at once",
+    "BERT is ELMo with the LSTM exchanged for the Transformer",
+    "Attention takes in left and right context together, and so tells senses apart better",
+    "More layers hold more complex features",
+    "Pretraining and then fine-tuning beats training from scratch when labels are few",
+    "GPT is made for generation, and other tasks must be cast as text",
+    "An image can be read by the same encoder",
+]
+
+
+def test_the_ledger_has_all_claims_each_with_an_experiment_a_number_and_a_verdict(pages: dict[str, Page]) -> None:
+    table = re.search(r'<table[^>]*id="tab-ledger".*?</table>', pages[LEDGER].source, flags=re.DOTALL)
+    assert table
+    rows = re.findall(r"<tr.*?</tr>", table[0], flags=re.DOTALL)[1:]
+    assert len(rows) == len(CLAIMS)
+    for row, claim in zip(rows, CLAIMS, strict=True):
+        cells = re.findall(r"<td.*?</td>", row, flags=re.DOTALL)
+        said, experiment, result, verdict = (re.sub(r"<[^>]+>", "", cell).strip() for cell in cells)
+        assert said.startswith(claim)
+        assert "bibliography.html#" in cells[0]  # who made it
+        assert re.search(r'href="[a-z-]+\.html#chapter-', cells[1]), experiment
+        assert re.search(r"\d", result)
+        assert verdict in (SHOWS, PARTLY, NOT)
+
+
+def test_the_ledger_takes_every_number_from_a_chapter(pages: dict[str, Page]) -> None:
+    markdown = (BOOK / f"{LEDGER}.md").read_text(encoding="utf-8")
+    asked = re.findall(r"\{glue:text\}`([^`]+)`", markdown)
+    assert all(re.fullmatch(r"[a-z-]+\.md::\w+:\S+", name) for name in asked)
+    shown = re.findall(r'<span class="pasted-text">([^<]*)</span>', pages[LEDGER].source)
+    assert len(shown) == len(asked)
+    verdicts = [text for name, text in zip(asked, shown, strict=True) if "::verdict_" in name]
+    assert len(verdicts) == len(CLAIMS)
+    assert set(verdicts) <= {SHOWS, PARTLY, NOT}
+    numbers = [text for name, text in zip(asked, shown, strict=True) if "::verdict_" not in name]
+    assert all(re.fullmatch(r"-?[\d.,]+", number) for number in numbers)
 
 
 def test_the_chapter_on_attention_is_number_6(pages: dict[str, Page]) -> None:
