@@ -6,6 +6,7 @@ a student may read it, and no answer is in it.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from types import SimpleNamespace
 from typing import Any
 
@@ -112,6 +113,103 @@ class TrainingBatches:
             self.steps_taken += 1
             self.tokens_taken += batch[0].numel()
             yield batch
+
+
+@fixture
+class TextSupply:
+    """Texts that are handed out within a budget of tokens; there is nothing behind what the budget buys.
+
+    Args:
+        texts: (N, T), at least as many as the budget buys.
+        tokens: the budget.
+
+    Attributes:
+        length: tokens in a text, T.
+        left: tokens of the budget that have not been spent.
+        draws: how many texts were handed out each time.
+    """
+
+    def __init__(self, texts: Tensor, tokens: int) -> None:
+        self.length = texts.shape[1]
+        self.left = tokens
+        self.draws: list[int] = []
+        self._texts = texts[: tokens // self.length].clone()
+
+    def draw(self, count: int) -> Tensor:
+        """The next texts, (count, T), in the order in which they come.
+
+        Raises:
+            ValueError: if none are asked for.
+            BudgetSpent: if they cost more than is left; the message says by how much.
+        """
+        if count < 1:
+            raise ValueError(f"{count} texts were asked for: ask for at least one")
+        cost = count * self.length
+        if cost > self.left:
+            over = cost - self.left
+            raise BudgetSpent(f"{count} texts cost {cost:,} tokens, and {self.left:,} are left: {over:,} too many")
+        begin = sum(self.draws)
+        self.draws.append(count)
+        self.left -= cost
+        return self._texts[begin : begin + count].clone()
+
+    def report(self) -> tuple[int, list[int]]:
+        """Tokens that are left, and how many texts were handed out each time."""
+        return self.left, self.draws
+
+
+@fixture
+class Listener:
+    """Hears what comes from something that is gone over with ``for``, which cannot travel itself."""
+
+    def hear(self, batches: Any, most: int) -> list[Any]:
+        """The first so many things that come."""
+        return list(islice(batches, most))
+
+
+@fixture
+class Rehearsal:
+    """Lets a language model learn a few texts by heart, to see whether it can learn at all."""
+
+    def learn(self, model: nn.Module, ids: Tensor, steps: int, learning_rate: float) -> list[float]:
+        """The loss before the first step and after the last.
+
+        Args:
+            model: from ids (B, T) to logits (B, T, V).
+            ids: (B, T).
+        """
+
+        def loss() -> Tensor:
+            return nn.functional.cross_entropy(model(ids)[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
+
+        optimizer = torch.optim.AdamW(model.parameters(), learning_rate)
+        first = loss()
+        for _ in range(steps):
+            step = loss()
+            optimizer.zero_grad()
+            step.backward()
+            optimizer.step()
+        return [first.item(), loss().item()]
+
+
+@fixture
+class KeptNumbers(nn.Module):
+    """A model to be counted: parts that are shared, frozen, kept as buffers, and nested.
+
+    Args:
+        vocab_size: V. width: D. table: (rows, columns) of a buffer. shared: whether one table embeds and scores.
+    """
+
+    def __init__(self, vocab_size: int, width: int, table: Sequence[int], shared: bool) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, width)
+        self.body = nn.Sequential(nn.Linear(width, width + 3), nn.Tanh(), nn.Linear(width + 3, width))
+        self.norm = nn.LayerNorm(width)
+        self.output = nn.Linear(width, vocab_size, bias=False)
+        if shared:
+            self.output.weight = self.embedding.weight
+        self.norm.weight.requires_grad_(False)
+        self.register_buffer("table", torch.zeros(*table))
 
 
 @fixture
