@@ -134,7 +134,7 @@ def _measured(case: Case) -> tuple[float | None, Difference | None]:
 
 def _said(number: float) -> str:
     """A number in a sentence; one that counts something is written out."""
-    return f"{number:,.0f}" if 1e4 <= number < 1e15 and number.is_integer() else f"{number:.4g}"
+    return f"{number:,.0f}" if 1e4 <= number < 1e15 and float(number).is_integer() else f"{number:.4g}"
 
 
 def _explain(task: Task, outcomes: list[Outcome], seed: bytes, worked: Worked | None) -> dict[int, Variant]:

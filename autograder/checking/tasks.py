@@ -51,6 +51,21 @@ class TaskError(Exception):
 
 
 @dataclass(frozen=True)
+class Ranked:
+    """A number that a leaderboard shows: what a case of a task has measured. A module of tasks lists its own as BOARD.
+
+    Attributes:
+        smaller_is_better: as of a perplexity.
+        digits: behind the point.
+    """
+
+    task: str
+    case: str
+    smaller_is_better: bool
+    digits: int
+
+
+@dataclass(frozen=True)
 class Case:
     """One comparison inside a task; see :func:`case`."""
 

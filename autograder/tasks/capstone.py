@@ -12,24 +12,23 @@ from torch.nn import functional as F
 from autograder.checking.client.fixtures import KeptNumbers
 from autograder.checking.given import Given
 from autograder.checking.student import Answer, Student
-from autograder.checking.tasks import Case, Evidence, case, task
+from autograder.checking.tasks import Case, Evidence, Ranked, case, task
 from autograder.data.generated.gazette import REPORT_LENGTH, TOPICS, VOCABULARY, reports, topic_of_words
 
 NUMBERS = 25_000
 """How many numbers a model may keep."""
 
-TOKENS = 44_000
+TOKENS = 33_000
 """How many tokens of text it may be pretrained on."""
 
 V = len(VOCABULARY)
 
 BOARD = {
-    "perplexity": ("pretrain", "numbers kept", "perplexity 80"),
-    "accuracy": ("fine_tune", "numbers kept", "accuracy 0.35"),
-    "parameters": ("pretrain", "", "numbers kept"),
+    "perplexity": Ranked("pretrain", "perplexity 80", smaller_is_better=True, digits=2),
+    "accuracy": Ranked("fine_tune", "accuracy 0.35", smaller_is_better=False, digits=3),
+    "parameters": Ranked("pretrain", "numbers kept", smaller_is_better=True, digits=0),
 }
-"""What the leaderboard shows: a task, a case of it that must be passed for the number to count, and the case whose
-measure the number is. The first column ranks; the others decide between equals."""
+"""What the leaderboard shows. The first ranks, the others decide between equals."""
 
 
 def numbers_kept(weights: Any) -> float:
@@ -188,7 +187,7 @@ def budget_batches(student: Student, given: Given) -> Iterator[Case]:
         ("one text at a time", 4, 1, 17),
     ):
         texts = given.integers(0, 90, tokens // T + 30, T)
-        supply = student.fixture("TextSupply", texts, tokens)
+        supply = student.fixture("text_supply", texts, tokens)
         batches = student.budget_batches(supply, batch_size)
         heard = student.fixture("Listener").call("hear", batches, 50)
         yield case(name, heard, dealt(texts, tokens, batch_size), subject="what it yields")
@@ -199,7 +198,9 @@ budget_batches.hints(
     "another batch.",
     "Draw `min(batch_size, affordable)` texts, yield them, and work out again what is affordable.",
 )
-AFFORDABLE = "supply.left // supply.length"
+budget_batches.equivalent(
+    "yield supply.draw(min(affordable, batch_size))", "The smaller of two numbers is the same in either order."
+)
 
 
 @budget_batches.misconception(
@@ -219,13 +220,10 @@ def draws_too_much(supply, batch_size):
         yield supply.draw(batch_size)
 
 
-@budget_batches.misconception(
-    "Tokens are taken for texts: a text costs `supply.length` tokens, so that what is left buys "
-    "`supply.left // supply.length` texts."
-)
-def tokens_for_texts(supply, batch_size):
-    while supply.left > 0:
-        yield supply.draw(min(batch_size, supply.left))
+@budget_batches.misconception("Each batch comes in a tuple of one: yield the tensor itself.")
+def in_tuples(supply, batch_size):
+    while supply.left // supply.length > 0:
+        yield (supply.draw(min(batch_size, supply.left // supply.length)),)
 
 
 @budget_batches.misconception("The loop ends while one text can still be paid: go on as long as there is at least one.")
@@ -267,6 +265,18 @@ def a_list(supply, batch_size=16):
     while supply.left >= supply.length:
         batches.append(supply.draw(min(batch_size, supply.left // supply.length)))
     return batches
+
+
+@budget_batches.alternative
+def until_refused(supply, batch_size):
+    count = batch_size
+    while count > 0:
+        try:
+            batch = supply.draw(count)
+        except BudgetSpent:
+            count -= 1
+            continue
+        yield batch
 
 
 @budget_batches.alternative
@@ -349,7 +359,7 @@ def apart(one: Any, other: Any) -> float:
 
 
 LEARNED_BY_HEART = 2.5
-"""Nats a word, after sixty steps on eight texts; guessing has 4.9."""
+"""Nats a word, after forty steps on eight texts; guessing has 4.9."""
 
 
 @task("language_model", asks="LanguageModel", seconds=20)
@@ -367,9 +377,6 @@ def language_model(student: Student, given: Given) -> Iterator[Case]:
                measures="the share of positions whose logits are not probabilities")  # fmt: skip
     yield case("START alone", model(ids[:, :1]), torch.zeros(8, 1, V), axes="B T V", measure=lambda _: 1.0)
 
-    def against(columns: slice, own: Tensor | Any) -> Callable[[Any], float]:
-        return lambda value: apart(value, own[:, columns] if isinstance(own, Tensor) and own.ndim == 3 else None)
-
     shape = torch.zeros(8, REPORT_LENGTH, V)
     later = model(another(given, ids, slice(6, None), V))
     yield case("another end", later, shape, measure=lambda value: ahead(value, logits.value), at_most=1e-4, weight=2,
@@ -377,15 +384,16 @@ def language_model(student: Student, given: Given) -> Iterator[Case]:
     earlier = model(another(given, ids, slice(1, 2), V))
     yield case("another beginning", earlier, shape, measure=lambda value: behind(value, logits.value), at_least=1e-6,
                measures="the change of the last prediction by the first word", weight=2)  # fmt: skip
-    yield case("the same once more", model(ids), shape, measure=against(slice(None), logits.value), at_most=1e-5,
+    learner = student.fixture("Rehearsal")
+    twice = logits if logits.failure else learner.call("twice", model, ids)
+    yield case("the same once more", twice, measure=lambda pair: apart(*pair), at_most=1e-5,
                measures="in evaluation mode, the change of the logits from one call to the next")  # fmt: skip
     alone = model(ids[:3])
     yield case("in other company", alone, shape[:3], measure=lambda value: apart(value, head(logits.value, 3)),
                at_most=1e-4, measures="the change of a text's logits by the other texts of the batch")  # fmt: skip
-    learner = student.fixture("Rehearsal")
-    losses = logits if logits.failure else learner.call("learn", student.LanguageModel(V), ids, 60, 0.01)
+    losses = logits if logits.failure else learner.call("learn", student.LanguageModel(V), ids, 40, 0.01)
     yield case("eight texts by heart", losses, measure=lambda value: value[-1], at_most=LEARNED_BY_HEART, weight=2,
-               measures="the loss on eight texts, after sixty steps of AdamW on them,")  # fmt: skip
+               measures="the loss on eight texts, after forty steps of AdamW on them,")  # fmt: skip
 
 
 def head(value: Any, count: int) -> Any:
@@ -394,14 +402,14 @@ def head(value: Any, count: int) -> Any:
 
 def ahead(value: Any, before: Any, column: int = 6) -> float:
     """How far predictions before a column have moved."""
-    if not (isinstance(value, Tensor) and isinstance(before, Tensor) and value.shape == before.shape):
+    if not (isinstance(value, Tensor) and isinstance(before, Tensor) and value.shape == before.shape and value.ndim == 3):
         return math.inf
     return apart(value[:, : column - 1], before[:, : column - 1])
 
 
 def behind(value: Any, before: Any) -> float:
     """How far the last predictions have moved."""
-    if not (isinstance(value, Tensor) and isinstance(before, Tensor) and value.shape == before.shape):
+    if not (isinstance(value, Tensor) and isinstance(before, Tensor) and value.shape == before.shape and value.ndim == 3):
         return math.nan
     return float((value - before)[:, -1].abs().amax(dim=-1).min())
 
@@ -421,7 +429,7 @@ def no_shares(logits: Tensor) -> float:
 
 def steady(evidence: Evidence) -> bool:
     """Whether the model says the same of the same texts."""
-    return apart(evidence.get("the same once more"), evidence.get("logits")) <= 1e-5
+    return evidence.measured.get("the same once more", math.inf) <= 1e-5
 
 
 language_model.hints(
@@ -445,7 +453,7 @@ language_model.misconception_patch(
     "attention, a mean or a norm, may take in earlier ones only.",
     (READS, "x = x + x.mean(dim=1, keepdim=True)\n        " + READS),
     probe=lambda evidence: (
-        steady(evidence) and ahead(evidence.get("another end"), evidence.get("logits")) > 1e-4
+        steady(evidence) and 1e-4 < ahead(evidence.get("another end"), evidence.get("logits")) < math.inf
     ),
 )
 language_model.misconception_patch(
@@ -459,7 +467,7 @@ language_model.misconception_patch(
     "probabilities",
     "These are probabilities, which sum to 1; logits are asked for. The loss makes the softmax itself, and a second one "
     "flattens it.",
-    ("self.tokens.weight.T", "self.tokens.weight.T).softmax(dim=-1"),
+    ("self.tokens.weight.T", "self.tokens.weight.T).softmax(dim=-1)"),
     ("return self.read(ids) @", "return (self.read(ids) @"),
     probe=lambda evidence: are_shares(evidence.get("logits")),
 )
@@ -485,7 +493,7 @@ language_model.misconception_patch(
     "In evaluation mode the same texts get other logits each time: `F.dropout` needs `training=self.training`, or be an "
     "`nn.Dropout`.",
     (READS, "x = F.dropout(x, 0.1)\n        " + READS),
-    probe=lambda evidence: 1e-5 < apart(evidence.get("the same once more"), evidence.get("logits")) < math.inf,
+    probe=lambda evidence: 1e-5 < evidence.measured.get("the same once more", 0.0) < math.inf,
 )
 language_model.misconception_patch(
     "across_the_batch",
@@ -527,9 +535,9 @@ def perplexity_of(logits: Any, ids: Tensor) -> float:
     return math.exp(min(80.0, float(F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten()))))
 
 
-PERPLEXITIES = {80: 2.0, 45: 3.0, 40: 3.0, 36: 2.0}
-"""Thresholds and their weights. The frequencies of the words reach 82 to 85, which word follows which 46 to 48, half
-of the budget about 45, and the worked answer 31 to 33."""
+PERPLEXITIES = {80: 2.0, 46: 3.0, 41: 3.0, 37: 2.0}
+"""Thresholds and their weights. Over forty seeds the frequencies of the words reach 80 to 87, which word follows which
+48 to 51, half of the budget 38 to 78, and the worked answer 31 to 33."""
 
 
 class Pretrained(NamedTuple):
@@ -551,7 +559,7 @@ class Pretrained(NamedTuple):
 def pretrained(student: Student, here: Exam) -> Pretrained:
     """Let the student's pretraining train the student's model."""
     model = student.LanguageModel(V)
-    supply = student.fixture("TextSupply", here.train, TOKENS)
+    supply = student.fixture("text_supply", here.train, TOKENS)
     done = student.pretrain(model, supply)
     if done.failure:
         return Pretrained(done, done, done, False)
@@ -646,33 +654,34 @@ pretrain.misconception_patch(
 pretrain.misconception_patch(
     "stops_early",
     "A good part of the budget was never drawn: go over the batches until there are no more.",
-    (STEPS, STEPS + "        if supply.left < total / 2:\n            break\n"),
+    (STEPS, STEPS + "        if supply.left < 0.75 * total:\n            break\n"),
     probe=lambda evidence: draws_of(evidence)[0] >= TOKENS / 5,
 )
 pretrain.misconception_patch(
     "a_few_large_steps",
     "The whole budget went into a few large steps: the same text makes more steps of smaller batches, and this model "
     "needs the steps.",
-    ("budget_batches(supply, 16)", "budget_batches(supply, 160)"),
+    ("budget_batches(supply, 20)", "budget_batches(supply, 160)"),
     probe=lambda evidence: draws_of(evidence)[0] < TOKENS / 5 and 0 < draws_of(evidence)[1] < FEW,
 )
 SCHEDULE = "min(1.0, 2 * supply.left / total)"
 pretrain.alternative_patch(
-    "other_batches_and_clipping",
-    ("budget_batches(supply, 16)", "budget_batches(supply, 20)"),
+    "smaller_batches_and_clipping",
+    ("budget_batches(supply, 20)", "budget_batches(supply, 16)"),
     (STEPS, "        nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n" + STEPS),
-    ("torch.optim.AdamW(model.parameters(), lr=0.01)", "torch.optim.Adam(list(model.parameters()), 0.01)"),
+    ("torch.optim.AdamW(model.parameters(), lr=0.012)", "torch.optim.Adam(list(model.parameters()), 0.012)"),
 )
-pretrain.alternative_patch("a_rate_that_stays", (SCHEDULE, "1.0"))
+pretrain.alternative_patch("a_rate_that_stays", (SCHEDULE, "0.8"))
 pretrain.alternative_patch(
-    "every_batch_twice",
-    ("budget_batches(supply, 16)", "[batch for batch in budget_batches(supply, 32) for _ in range(2)]"),
+    "drawn_before_reading",
+    ("budget_batches(supply, 20)", "reversed(list(budget_batches(supply, 20)))"),
     (SCHEDULE, "0.8"),
 )
 
 ACCURACIES = {0.35: 2.0, 0.6: 3.0, 0.8: 3.0, 0.9: 2.0}
-"""Thresholds and their weights. A new model fine-tuned on the eight reports reaches 0.40 to 0.56, counting their words
-0.5 to 0.75, and the worked answer 0.95 and more."""
+"""Thresholds and their weights. Over forty seeds a new model that learns the eight reports reaches 0.33 to 0.57,
+counting their words 0.53 to 0.72, a pretrained model all of which learns them 0.85 to 1, and the worked answer 0.98 and
+more."""
 
 
 @task("fine_tune", seconds=20, needs=("LanguageModel", "pretrain"))
@@ -683,7 +692,7 @@ def fine_tune(student: Student, given: Given) -> Iterator[Case]:
     classifier = trained.model if trained.model.failure else student.fine_tune(trained.model, here.labeled, here.labels)
     if not classifier.failure:
         classifier.call("eval")  # what is no module has no modes
-    yield over_budget(trained.weights)
+    yield over_budget(classifier if classifier.failure else trained.weights)
     told = "" if trained.within else ", which counts only within the budget,"
     known, secret = classifier(here.labeled), classifier(here.secret)
     yield case(
@@ -734,13 +743,14 @@ fine_tune.hints(
     "The classifier reads with `self.model.read(ids)`, (B, T, D), takes the mean over the words, and a linear layer "
     "makes a logit for each topic of it. The optimizer gets the parameters of the whole classifier, the pretrained "
     "ones and the new ones.",
-    "Forty steps of AdamW on the eight reports together, with a rate of 0.003: a third of the rate of pretraining, so "
-    "that what was learned there is not washed away. `F.cross_entropy(classifier(ids), topics)` is the loss.",
+    "Eight reports cannot teach the model anything about words that it does not know better. Let the new layer learn "
+    "alone, `torch.optim.AdamW(classifier.head.parameters(), lr=0.05)`, for forty steps on the eight together, or the "
+    "rest with a rate a hundred times as small.",
 )
 fine_tune.misconception_patch(
     "from_scratch",
     "It knows its eight reports, and hardly which words belong together: what pretraining has taught is not used, or "
-    "washed away by steps that are too large. Build on the `model` that is handed in, and learn slowly.",
+    "washed away by steps that are too large. Build on the `model` that is handed in, and change it little.",
     ("classifier = Classifier(model)", "classifier = Classifier(LanguageModel(len(VOCABULARY)))"),
     probe=lambda evidence: (
         knows_the_eight(evidence) and not all_alike(evidence) and 0 < evidence.measured.get("accuracy 0.35", 1.0) < 0.78
@@ -761,23 +771,38 @@ fine_tune.misconception_patch(
         not all_alike(evidence) and 0 <= evidence.measured.get("the eight reports themselves", 1.0) < 0.87
     ),
 )
-fine_tune.alternative_patch("body_frozen", ("classifier.parameters(), lr=0.003", "classifier.head.parameters(), lr=0.05"))
-EIGHT = "loss = F.cross_entropy(classifier(ids), topics)"
+HEAD = "torch.optim.AdamW(classifier.head.parameters(), lr=0.05)"
+fine_tune.alternative_patch(
+    "two_rates",
+    (
+        HEAD,
+        "torch.optim.AdamW([{'params': classifier.head.parameters(), 'lr': 0.05},\n"
+        "        {'params': model.parameters(), 'lr': 0.0003}])",
+    ),
+)
 fine_tune.alternative_patch(
     "report_by_report",
-    ("range(40)", "range(50)"),
     (
-        EIGHT,
+        "loss = F.cross_entropy(classifier(ids), topics)",
         "losses = [F.cross_entropy(classifier(ids[i : i + 1]), topics[i : i + 1]) for i in range(len(ids))]\n"
         "        loss = sum(losses) / len(losses)",
     ),
 )
 fine_tune.alternative_patch(
-    "words_beside_topics",
+    "the_nearest_mean",
+    ("return self.head(", "return self.near("),
     (
-        EIGHT,
-        "words = F.cross_entropy(model(ids)[:, :-1].flatten(0, 1), ids[:, 1:].flatten())\n"
-        "        loss = F.cross_entropy(classifier(ids), topics) + 0.1 * words",
+        "    def forward(self, ids):\n",
+        "    def near(self, vectors):\n"
+        "        return -torch.cdist(vectors, self.means)\n\n"
+        "    def forward(self, ids):\n",
+    ),
+    (
+        "    classifier.train()\n",
+        "    with torch.no_grad():\n"
+        "        read = model.read(ids)[:, 1:].mean(dim=1)\n"
+        "    classifier.means = torch.stack([read[topics == topic].mean(dim=0) for topic in range(len(TOPICS))])\n"
+        "    return lambda ids: classifier(ids)\n",
     ),
 )
 
@@ -792,7 +817,7 @@ MANY = 9
 def write_on(student: Student, given: Given) -> Iterator[Case]:
     """What fits the beginning, and is not always the same."""
     here = exam(given.seed())
-    one_way = given.permutation(V)
+    one_way = torch.cat([given.permutation(V - 1), given.integers(0, V - 1, 1)])  # START never follows
     after = torch.zeros(V, V).scatter(1, one_way[:, None], 300.0)
     speaker = student.fixture("PublicSpeaker", after, torch.zeros(V, V), torch.zeros(REPORT_LENGTH, V))
     prompts = some_texts(given, 7, PROMPT, V)
@@ -808,6 +833,7 @@ def write_on(student: Student, given: Given) -> Iterator[Case]:
     first = writes(speaker, prompts, WRITTEN, seed)
     yield case("one way on", first, right, axes="B T", weight=2)
     one_word = right[:1, : PROMPT + 1]
+    yield case("ready", first, weight=0, measure=lambda value: float(same_rows(value, right) == 1.0))
     yield case("one word behind one prompt", writes(speaker, prompts[:1], 1, seed), one_word, axes="B T")
 
     ready = isinstance(first.value, Tensor) and torch.equal(first.value, right)
@@ -901,7 +927,7 @@ write_on.misconception_patch(
         and evidence["forty texts behind one prompt"].ndim == 2
         and len(evidence["forty texts behind one prompt"].unique(dim=0)) == 1
         and evidence.measured.get("another seed", 0.0) == 1.0
-        and same_rows(evidence.get("fitting 0.4"), evidence.get("the same seed once more")) == 1.0
+        and evidence.measured.get("ready") == 1.0
     ),
 )
 write_on.misconception_patch(
@@ -909,7 +935,8 @@ write_on.misconception_patch(
     "Another seed makes no difference: hand `generator` on to what draws.",
     (", generator=generator", ""),
     probe=lambda evidence: (
-        evidence.measured.get("another seed", 0.0) == 1.0
+        evidence.measured.get("ready") == 1.0
+        and evidence.measured.get("another seed", 0.0) == 1.0
         and isinstance(evidence.get("forty texts behind one prompt"), Tensor)
         and len(evidence["forty texts behind one prompt"].unique(dim=0)) > 1
     ),
@@ -920,7 +947,9 @@ write_on.misconception_patch(
     "alike.",
     ("/ 0.7", "/ 10"),
     probe=lambda evidence: (
-        evidence.measured.get("another seed", 1.0) < 0.6 and 0 < evidence.measured.get("fitting 0.4", 1.0) < min(FITS)
+        evidence.measured.get("ready") == 1.0
+        and evidence.measured.get("another seed", 1.0) < 0.6
+        and 0 < evidence.measured.get("fitting 0.4", 1.0) < min(FITS)
     ),
 )
 write_on.misconception_patch(
@@ -940,13 +969,12 @@ write_on.misconception_patch(
         isinstance(evidence.get("one way on"), Tensor)
         and evidence["one way on"].shape == (7, PROMPT + WRITTEN)
         and bool((evidence["one way on"][:, PROMPT:] == evidence["one way on"][:, PROMPT : PROMPT + 1]).all())
-        and not bool((evidence["one way on"] == evidence["one way on"][:1, -1:])[:, PROMPT:].all())
     ),
 )
 write_on.alternative_patch(
     "the_best_twenty",
     (DRAWN, "torch.multinomial(best.values.softmax(dim=-1), 1, generator=generator)"),
-    ("        following =", "        best = logits.topk(20)\n        following ="),
+    ("            following =", "            best = logits.topk(20)\n            following ="),
     ("following], dim=1)", "best.indices.gather(1, following)], dim=1)"),
 )
 write_on.alternative_patch(

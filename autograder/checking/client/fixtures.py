@@ -116,46 +116,11 @@ class TrainingBatches:
 
 
 @fixture
-class TextSupply:
-    """Texts that are handed out within a budget of tokens; there is nothing behind what the budget buys.
+def text_supply(texts: Tensor, tokens: int) -> Any:
+    """A supply of texts within a budget of tokens; there is nothing behind what the budget buys."""
+    from autograder.data.generated.supply import TextSupply  # what few tasks need, no process should wait for
 
-    Args:
-        texts: (N, T), at least as many as the budget buys.
-        tokens: the budget.
-
-    Attributes:
-        length: tokens in a text, T.
-        left: tokens of the budget that have not been spent.
-        draws: how many texts were handed out each time.
-    """
-
-    def __init__(self, texts: Tensor, tokens: int) -> None:
-        self.length = texts.shape[1]
-        self.left = tokens
-        self.draws: list[int] = []
-        self._texts = texts[: tokens // self.length].clone()
-
-    def draw(self, count: int) -> Tensor:
-        """The next texts, (count, T), in the order in which they come.
-
-        Raises:
-            ValueError: if none are asked for.
-            BudgetSpent: if they cost more than is left; the message says by how much.
-        """
-        if count < 1:
-            raise ValueError(f"{count} texts were asked for: ask for at least one")
-        cost = count * self.length
-        if cost > self.left:
-            over = cost - self.left
-            raise BudgetSpent(f"{count} texts cost {cost:,} tokens, and {self.left:,} are left: {over:,} too many")
-        begin = sum(self.draws)
-        self.draws.append(count)
-        self.left -= cost
-        return self._texts[begin : begin + count].clone()
-
-    def report(self) -> tuple[int, list[int]]:
-        """Tokens that are left, and how many texts were handed out each time."""
-        return self.left, self.draws
+    return TextSupply(texts[: tokens // texts.shape[1]].clone(), tokens)
 
 
 @fixture
@@ -170,6 +135,10 @@ class Listener:
 @fixture
 class Rehearsal:
     """Lets a language model learn a few texts by heart, to see whether it can learn at all."""
+
+    def twice(self, model: nn.Module, ids: Tensor) -> list[Any]:
+        """What a model says of the same texts, two times."""
+        return [model(ids), model(ids)]
 
     def learn(self, model: nn.Module, ids: Tensor, steps: int, learning_rate: float) -> list[float]:
         """The loss before the first step and after the last.
