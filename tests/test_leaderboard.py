@@ -108,9 +108,7 @@ def test_no_alias_passes_for_somebody_else(course: Course, capstone: Assignment)
     assert sorted(line.name for line in leaderboard(course, capstone)) == ["ada", "carla", "dara", "fox"]
 
 
-def test_what_a_spreadsheet_would_run_is_written_as_text(
-    course: Course, capstone: Assignment, tmp_path: Path
-) -> None:
+def test_what_a_spreadsheet_would_run_is_written_as_text(course: Course, capstone: Assignment, tmp_path: Path) -> None:
     graded(course, "ada", 40.0, 0.5)
     submitted(course, "ada", "ALIAS = '=HYPERLINK(1)'")
     path = write_leaderboard(course, capstone, leaderboard(course, capstone), tmp_path / "board.csv")

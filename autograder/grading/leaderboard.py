@@ -65,7 +65,8 @@ def leaderboard(course: Course, assignment: Assignment) -> list[Line]:
         if verdict is not None:
             reached[student] = {column: _measured(verdict, ranked) for column, ranked in board.items()}
     if not reached:
-        raise CourseError(f"Nothing of {assignment.name} is graded yet: run `autograder grade {assignment.name}` first.")
+        name = assignment.name
+        raise CourseError(f"Nothing of {name} is graded yet: run `autograder grade {name}` first.")
     names = _names({student: alias(course, student, assignment) for student in reached})
     first = next(iter(board))
 
@@ -109,8 +110,9 @@ def _assigned(source: str) -> str:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ""
     for node in tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            if any(isinstance(target, ast.Name) and target.id == "ALIAS" for target in node.targets):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            named = any(isinstance(target, ast.Name) and target.id == "ALIAS" for target in node.targets)
+            if named and isinstance(node.value.value, str):
                 return node.value.value
     return ""
 

@@ -1,7 +1,7 @@
 """11-capstone: count what a model keeps, spend a budget of text, make a model, pretrain it, fine-tune it, write on."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from autograder.checking.given import Given
 from autograder.checking.student import Answer, Student
 from autograder.checking.tasks import Case, Evidence, Ranked, case, task
 from autograder.data.generated.gazette import REPORT_LENGTH, TOPICS, VOCABULARY, reports, topic_of_words
+from autograder.data.generated.supply import BudgetSpent
 
 NUMBERS = 25_000
 """How many numbers a model may keep."""
@@ -56,7 +57,8 @@ def over_budget(weights: Answer, name: str = "numbers kept") -> Case:
         weights,
         measure=numbers_kept,
         at_most=NUMBERS,
-        measures=f"what the model keeps{told} in numbers",
+        measures=f"the count of numbers that the model keeps{told}",
+        weight=0.5,
     )
 
 
@@ -244,9 +246,7 @@ def one_less(supply, batch_size):
         yield supply.draw(max(1, min(batch_size, supply.left // supply.length) - 1))
 
 
-@budget_batches.misconception(
-    "It yields texts one by one; a batch is one tensor of shape (B, T), as `draw` gives it."
-)
+@budget_batches.misconception("It yields texts one by one; a batch is one tensor of shape (B, T), as `draw` gives it.")
 def text_by_text(supply, batch_size):
     while supply.left // supply.length > 0:
         yield from supply.draw(min(batch_size, supply.left // supply.length))
@@ -370,46 +370,97 @@ def language_model(student: Student, given: Given) -> Iterator[Case]:
     yield over_budget(model.call("state_dict"))
     model.call("eval")
     logits = model(ids)
-    yield case("logits", logits, torch.zeros(8, REPORT_LENGTH, V), axes="B T V", measure=no_shares, at_least=1,
-               measures="the share of positions whose logits are not probabilities")  # fmt: skip
+    yield case(
+        "logits",
+        logits,
+        torch.zeros(8, REPORT_LENGTH, V),
+        axes="B T V",
+        measure=no_shares,
+        at_least=1,
+        measures="the share of positions whose logits are not probabilities",
+    )
     small, few = some_texts(given, 5, 3, 31), student.LanguageModel(31)
-    yield case("another vocabulary", few(small), torch.zeros(5, 3, 31), axes="B T V", measure=no_shares, at_least=1,
-               measures="the share of positions whose logits are not probabilities")  # fmt: skip
+    yield case(
+        "another vocabulary",
+        few(small),
+        torch.zeros(5, 3, 31),
+        axes="B T V",
+        measure=no_shares,
+        at_least=1,
+        measures="the share of positions whose logits are not probabilities",
+    )
     yield case("START alone", model(ids[:, :1]), torch.zeros(8, 1, V), axes="B T V", measure=lambda _: 1.0)
 
     shape = torch.zeros(8, REPORT_LENGTH, V)
     later = model(another(given, ids, slice(6, None), V))
-    yield case("another end", later, shape, measure=lambda value: ahead(value, logits.value), at_most=1e-4, weight=2,
-               measures="the change of a prediction by words that come later")  # fmt: skip
+    yield case(
+        "another end",
+        later,
+        shape,
+        measure=lambda value: ahead(value, logits.value),
+        at_most=1e-4,
+        weight=2,
+        measures="the change of a prediction by words that come later",
+    )
     earlier = model(another(given, ids, slice(1, 2), V))
-    yield case("another beginning", earlier, shape, measure=lambda value: behind(value, logits.value), at_least=1e-6,
-               measures="the change of the last prediction by the first word", weight=2)  # fmt: skip
+    yield case(
+        "another beginning",
+        earlier,
+        shape,
+        measure=lambda value: behind(value, logits.value),
+        at_least=1e-6,
+        measures="the change of the last prediction by the first word",
+        weight=2,
+    )
     learner = student.fixture("Rehearsal")
     twice = logits if logits.failure else learner.call("twice", model, ids)
-    yield case("the same once more", twice, measure=lambda pair: apart(*pair), at_most=1e-5,
-               measures="in evaluation mode, the change of the logits from one call to the next")  # fmt: skip
+    yield case(
+        "the same once more",
+        twice,
+        measure=lambda pair: apart(*pair),
+        at_most=1e-5,
+        measures="in evaluation mode, the change of the logits from one call to the next",
+    )
     alone = model(ids[:3])
-    yield case("in other company", alone, shape[:3], measure=lambda value: apart(value, head(logits.value, 3)),
-               at_most=1e-4, measures="the change of a text's logits by the other texts of the batch")  # fmt: skip
+    yield case(
+        "in other company",
+        alone,
+        shape[:3],
+        measure=lambda value: apart(value, head(logits.value, 3)),
+        at_most=1e-4,
+        measures="the change of a text's logits by the other texts of the batch",
+    )
     losses = logits if logits.failure else learner.call("learn", student.LanguageModel(V), ids, 40, 0.01)
-    yield case("eight texts by heart", losses, measure=lambda value: value[-1], at_most=LEARNED_BY_HEART, weight=2,
-               measures="the loss on eight texts, after forty steps of AdamW on them,")  # fmt: skip
+    yield case(
+        "eight texts by heart",
+        losses,
+        measure=lambda value: value[-1],
+        at_most=LEARNED_BY_HEART,
+        weight=2,
+        measures="the loss on eight texts, after forty steps of AdamW on them,",
+    )
 
 
 def head(value: Any, count: int) -> Any:
     return value[:count] if isinstance(value, Tensor) else None
 
 
+def comparable(value: Any, before: Any) -> bool:
+    """Whether both are logits (B, T, V) of the same texts."""
+    both = isinstance(value, Tensor) and isinstance(before, Tensor)
+    return both and value.shape == before.shape and value.ndim == 3
+
+
 def ahead(value: Any, before: Any, column: int = 6) -> float:
     """How far predictions before a column have moved."""
-    if not (isinstance(value, Tensor) and isinstance(before, Tensor) and value.shape == before.shape and value.ndim == 3):
+    if not comparable(value, before):
         return math.inf
     return apart(value[:, : column - 1], before[:, : column - 1])
 
 
 def behind(value: Any, before: Any) -> float:
     """How far the last predictions have moved."""
-    if not (isinstance(value, Tensor) and isinstance(before, Tensor) and value.shape == before.shape and value.ndim == 3):
+    if not comparable(value, before):
         return math.nan
     return float((value - before)[:, -1].abs().amax(dim=-1).min())
 
@@ -417,9 +468,7 @@ def behind(value: Any, before: Any) -> float:
 def are_shares(logits: Any) -> bool:
     """Whether what should be logits are probabilities."""
     return (
-        isinstance(logits, Tensor)
-        and bool((logits >= 0).all())
-        and bool(((logits.sum(dim=-1) - 1).abs() < 1e-3).all())
+        isinstance(logits, Tensor) and bool((logits >= 0).all()) and bool(((logits.sum(dim=-1) - 1).abs() < 1e-3).all())
     )
 
 
@@ -449,8 +498,8 @@ language_model.misconception_patch(
 )
 language_model.misconception_patch(
     "looks_ahead",
-    "A prediction changes when a later word does: the model sees what it is to predict. Whatever mixes positions, be it "
-    "attention, a mean or a norm, may take in earlier ones only.",
+    "A prediction changes when a later word does: the model sees what it is to predict. Whatever mixes positions, "
+    "be it attention, a mean or a norm, may take in earlier ones only.",
     (READS, "x = x + x.mean(dim=1, keepdim=True)\n        " + READS),
     probe=lambda evidence: (
         steady(evidence) and 1e-4 < ahead(evidence.get("another end"), evidence.get("logits")) < math.inf
@@ -465,8 +514,8 @@ language_model.misconception_patch(
 )
 language_model.misconception_patch(
     "probabilities",
-    "These are probabilities, which sum to 1; logits are asked for. The loss makes the softmax itself, and a second one "
-    "flattens it.",
+    "These are probabilities, which sum to 1; logits are asked for. The loss makes the softmax itself, and a second "
+    "one flattens it.",
     ("self.tokens.weight.T", "self.tokens.weight.T).softmax(dim=-1)"),
     ("return self.read(ids) @", "return (self.read(ids) @"),
     probe=lambda evidence: are_shares(evidence.get("logits")),
@@ -490,8 +539,8 @@ language_model.misconception_patch(
 )
 language_model.misconception_patch(
     "dropout_always",
-    "In evaluation mode the same texts get other logits each time: `F.dropout` needs `training=self.training`, or be an "
-    "`nn.Dropout`.",
+    "In evaluation mode the same texts get other logits each time: `F.dropout` needs `training=self.training`; an "
+    "`nn.Dropout` knows by itself.",
     (READS, "x = F.dropout(x, 0.1)\n        " + READS),
     probe=lambda evidence: 1e-5 < evidence.measured.get("the same once more", 0.0) < math.inf,
 )
@@ -506,14 +555,18 @@ language_model.misconception_patch(
         and 1e-4 < apart(evidence.get("in other company"), head(evidence.get("logits"), 3)) < math.inf
     ),
 )
+LAYERS = "self.layers = nn.ModuleList([Layer(D, num_heads=2)])"
 language_model.alternative_patch(
     "a_running_mean",
-    ("self.layers = nn.ModuleList([Layer(D, num_heads=2)])", "self.inner = nn.Sequential(nn.Linear(D, 2 * D), nn.GELU(), nn.Linear(2 * D, D))"),
-    (READS, "places = torch.arange(1, x.shape[1] + 1)[:, None]\n        x = x + self.inner(x.cumsum(dim=1) / places)\n"),
-)  # fmt: skip
+    (LAYERS, "self.inner = nn.Sequential(nn.Linear(D, 2 * D), nn.GELU(), nn.Linear(2 * D, D))"),
+    (
+        READS,
+        "places = torch.arange(1, x.shape[1] + 1)[:, None]\n        x = x + self.inner(x.cumsum(dim=1) / places)\n",
+    ),
+)
 language_model.alternative_patch(
     "a_recurrent_network",
-    ("self.layers = nn.ModuleList([Layer(D, num_heads=2)])", "self.memory = nn.GRU(D, D, batch_first=True)"),
+    (LAYERS, "self.memory = nn.GRU(D, D, batch_first=True)"),
     (READS, "x = x + self.memory(x)[0]\n"),
 )
 language_model.alternative_patch(
@@ -582,9 +635,16 @@ def pretrain(student: Student, given: Given) -> Iterator[Case]:
     ids = here.secret[:300]
     logits, changed = judged(ids), judged(another(given, ids, slice(6, None), V))
     causal = ahead(changed.value, logits.value) <= 1e-3
-    yield case("another end", changed, torch.zeros(*ids.shape, V), axes="B T V", at_most=1e-3,
-               measure=lambda value: ahead(value, logits.value),
-               measures="the change of a prediction by words that come later")  # fmt: skip
+    yield case(
+        "another end",
+        changed,
+        torch.zeros(*ids.shape, V),
+        axes="B T V",
+        at_most=1e-3,
+        weight=0.5,
+        measure=lambda value: ahead(value, logits.value),
+        measures="the change of a prediction by words that come later",
+    )
     fair = trained.within and causal
     yield case("repeats", logits, weight=0, measure=lambda value: repeats(value, ids))
     told = "" if fair else ", which counts only within the budget and without a look ahead,"
@@ -610,7 +670,7 @@ def repeats(logits: Any, ids: Tensor) -> float:
 
 def draws_of(evidence: Evidence) -> tuple[int, int]:
     """How many tokens were left over, and how many batches were drawn."""
-    report = evidence.get("what was drawn") or (0, [])
+    report: tuple[int, list[int]] = evidence.get("what was drawn") or (0, [])
     return int(report[0]), len(report[1])
 
 
@@ -864,14 +924,17 @@ def write_on(student: Student, given: Given) -> Iterator[Case]:
             measures=f"the share of topic words written that are of the prompt's own topic{shown}",
             weight=weight,
         )
-    fits = isinstance(texts.value, Tensor) and fitting(texts.value, here.prompts, here.wanted, here.topic_of) >= min(FITS)
+
+    def fits() -> bool:
+        return not texts.failure and fitting(texts.value, here.prompts, here.wanted, here.topic_of) >= min(FITS)
+
     many = writes(model, here.prompts[:1].repeat(40, 1), WRITTEN, seed)
     yield case(
         "forty texts behind one prompt",
         many,
         shape[:40],
         axes="B T",
-        measure=lambda value: different(value, here.topic_of) if fits else 0.0,
+        measure=lambda value: different(value, here.topic_of) if fits() else 0.0,
         at_least=MANY,
         measures="the number of different topic words in forty texts behind one prompt, which counts where they fit,",
         weight=2,
@@ -885,12 +948,14 @@ def same_rows(one: Any, other: Any) -> float:
     return float((one == other).all(dim=1).float().mean())
 
 
-def fitting(texts: Tensor, prompts: Tensor, wanted: Tensor, topic_of: Tensor) -> float:
+def fitting(texts: Any, prompts: Tensor, wanted: Tensor, topic_of: Tensor) -> float:
     """Of the topic words behind the prompts, the share of those that are of the prompt's topic.
 
     0 where a prompt does not stand at the beginning of its text, or fewer than one word in five is a topic word.
     """
-    if texts.shape[0] != len(prompts) or not torch.equal(texts[:, :PROMPT], prompts):
+    if not isinstance(texts, Tensor) or texts.ndim != 2 or len(texts) != len(prompts):
+        return 0.0
+    if not torch.equal(texts[:, :PROMPT], prompts):
         return 0.0
     if int(texts.min()) < 0 or int(texts.max()) >= V:
         return 0.0
@@ -907,7 +972,6 @@ def different(texts: Tensor, topic_of: Tensor) -> float:
         return 0.0
     words = texts[:, PROMPT:]
     return float(len(words[topic_of[words] >= 0].unique()))
-
 
 
 write_on.hints(

@@ -15,15 +15,39 @@ from torch import Tensor
 from autograder.data.generated.company import SENTENCE_LENGTH, Language
 
 _TOPICS = {
-    "sea": ("ship harbor lighthouse fisherman", "wave tide anchor sail net salt gull storm deck rope island whale"),
-    "kitchen": ("cook recipe oven dinner", "onion pepper butter flour spoon pan boil taste garlic sauce plate bake"),
-    "music": ("violin choir pianist concert", "melody chord rehearse tune stage rhythm sing applause tempo solo drum harp"),
-    "law": ("judge trial lawyer verdict", "court witness evidence jury guilty oath appeal clause testify defend statute prison"),
-    "medicine": ("doctor nurse clinic patient", "fever pulse wound bandage surgery pill cough vaccine heal symptom blood cure"),
-    "farm": ("farmer barn orchard tractor", "hay plow wheat cow harvest seed fence soil goat meadow milk sow"),
-    "sport": ("team stadium runner coach", "goal race medal whistle kick champion sprint league ball referee trophy jump"),
-    "sky": ("telescope comet astronomer planet", "orbit star moon galaxy eclipse crater gravity night lens horizon rocket shine"),
-}  # fmt: skip
+    "sea": (
+        "ship harbor lighthouse fisherman",
+        "wave tide anchor sail net salt gull storm deck rope island whale",
+    ),
+    "kitchen": (
+        "cook recipe oven dinner",
+        "onion pepper butter flour spoon pan boil taste garlic sauce plate bake",
+    ),
+    "music": (
+        "violin choir pianist concert",
+        "melody chord rehearse tune stage rhythm sing applause tempo solo drum harp",
+    ),
+    "law": (
+        "judge trial lawyer verdict",
+        "court witness evidence jury guilty oath appeal clause testify defend statute prison",
+    ),
+    "medicine": (
+        "doctor nurse clinic patient",
+        "fever pulse wound bandage surgery pill cough vaccine heal symptom blood cure",
+    ),
+    "farm": (
+        "farmer barn orchard tractor",
+        "hay plow wheat cow harvest seed fence soil goat meadow milk sow",
+    ),
+    "sport": (
+        "team stadium runner coach",
+        "goal race medal whistle kick champion sprint league ball referee trophy jump",
+    ),
+    "sky": (
+        "telescope comet astronomer planet",
+        "orbit star moon galaxy eclipse crater gravity night lens horizon rocket shine",
+    ),
+}
 """Of each topic the nouns, and the words that keep them company."""
 
 TOPICS = tuple(_TOPICS)
