@@ -442,6 +442,7 @@ def language_model(student: Student, given: Given) -> Iterator[Case]:
 
 
 def head(value: Any, count: int) -> Any:
+    """The first texts of a batch."""
     return value[:count] if isinstance(value, Tensor) else None
 
 
@@ -452,10 +453,10 @@ def comparable(value: Any, before: Any) -> bool:
 
 
 def ahead(value: Any, before: Any, column: int = 6) -> float:
-    """How far predictions before a column have moved."""
+    """How far predictions have moved that have not read a column yet, nor any behind it."""
     if not comparable(value, before):
         return math.inf
-    return apart(value[:, : column - 1], before[:, : column - 1])
+    return apart(value[:, :column], before[:, :column])
 
 
 def behind(value: Any, before: Any) -> float:
@@ -473,6 +474,7 @@ def are_shares(logits: Any) -> bool:
 
 
 def no_shares(logits: Tensor) -> float:
+    """1 where logits are no probabilities, as they must not be."""
     return 0.0 if are_shares(logits) else 1.0
 
 
@@ -489,13 +491,6 @@ language_model.hints(
     "`nn.init.normal_(table.weight, std=0.05)`, since they score the words, too.",
 )
 READS = "for layer in self.layers:\n            x = layer(x)\n"
-language_model.misconception_patch(
-    "too_many_numbers",
-    "The model is larger than the budget allows: make it narrower, take fewer layers, or let one table do the work of "
-    "two.",
-    ("D = 32", "D = 64"),
-    probe=lambda evidence: numbers_kept(evidence.get("numbers kept")) > NUMBERS,
-)
 language_model.misconception_patch(
     "looks_ahead",
     "A prediction changes when a later word does: the model sees what it is to predict. Whatever mixes positions, "
@@ -597,7 +592,8 @@ class Pretrained(NamedTuple):
     """What a student's pretraining came to.
 
     Attributes:
-        model: the trained model itself; or why there is none.
+        model: a new model that has what the trained one keeps, so that anything kept elsewhere is lost; or why there is
+            none.
         weights: what it keeps.
         spent: tokens left and draws, by the supply.
         within: whether it keeps no more numbers than it may.
@@ -610,16 +606,16 @@ class Pretrained(NamedTuple):
 
 
 def pretrained(student: Student, here: Exam) -> Pretrained:
-    """Let the student's pretraining train the student's model."""
+    """What the student's model keeps once the student's pretraining has trained it."""
     model = student.LanguageModel(V)
     supply = student.fixture("text_supply", here.train, TOKENS)
     done = student.pretrain(model, supply)
     if done.failure:
         return Pretrained(done, done, done, False)
-    model.call("eval")
     weights = model.call("state_dict")
+    kept = weights if weights.failure else student.LanguageModel(V).load(weights.value)
     within = not weights.failure and numbers_kept(weights.value) <= NUMBERS
-    return Pretrained(model, weights, supply.call("report"), within)
+    return Pretrained(kept, weights, supply.call("report"), within)
 
 
 @task("pretrain", seconds=20, needs=("LanguageModel",))
@@ -629,11 +625,8 @@ def pretrain(student: Student, given: Given) -> Iterator[Case]:
     trained = pretrained(student, here)
     yield over_budget(trained.weights)
     yield case("what was drawn", trained.spent, weight=0, measure=lambda _: 1.0)
-    # What counts is what the model keeps: its numbers, in a new model of the same make.
-    weights = trained.weights
-    judged = weights if weights.failure else student.LanguageModel(V).load(weights.value)
     ids = here.secret[:300]
-    logits, changed = judged(ids), judged(another(given, ids, slice(6, None), V))
+    logits, changed = trained.model(ids), trained.model(another(given, ids, slice(6, None), V))
     causal = ahead(changed.value, logits.value) <= 1e-3
     yield case(
         "another end",
@@ -707,7 +700,7 @@ pretrain.misconception_patch(
     (STEPS, ""),
     probe=lambda evidence: (
         well_fed(evidence)
-        and evidence.measured.get("perplexity 80", 0.0) > 110
+        and 110 < evidence.measured.get("perplexity 80", 0.0) < math.inf
         and evidence.measured.get("repeats", 1.0) <= 0.5
     ),
 )
@@ -866,7 +859,7 @@ fine_tune.alternative_patch(
     ),
 )
 
-FITS = {0.4: 2.0, 0.7: 2.0, 0.85: 2.0}
+FITS = {0.4: 2.0, 0.6: 2.0, 0.8: 2.0}
 """Thresholds and their weights. By chance one topic word in eight fits."""
 
 MANY = 9
@@ -896,13 +889,14 @@ def write_on(student: Student, given: Given) -> Iterator[Case]:
     yield case("ready", first, weight=0, measure=lambda value: float(same_rows(value, right) == 1.0))
     yield case("one word behind one prompt", writes(speaker, prompts[:1], 1, seed), one_word, axes="B T")
 
-    ready = isinstance(first.value, Tensor) and torch.equal(first.value, right)
+    ready = same_rows(first.value, right) == 1.0
     model = pretrained(student, here).model if ready else speaker
     count = len(here.prompts)
     texts = writes(model, here.prompts, WRITTEN, seed)
     shape = torch.zeros(count, PROMPT + WRITTEN, dtype=torch.long)
     again = writes(model, here.prompts, WRITTEN, seed)
-    yield case("the same seed once more", again, shape if texts.failure else texts.value, axes="B T", telling=False)
+    before = texts.value if isinstance(texts.value, Tensor) and texts.value.shape == shape.shape else shape
+    yield case("the same seed once more", again, before, axes="B T", telling=False)
     yield case(
         "another seed",
         writes(model, here.prompts, WRITTEN, other_seed),
@@ -953,7 +947,7 @@ def fitting(texts: Any, prompts: Tensor, wanted: Tensor, topic_of: Tensor) -> fl
 
     0 where a prompt does not stand at the beginning of its text, or fewer than one word in five is a topic word.
     """
-    if not isinstance(texts, Tensor) or texts.ndim != 2 or len(texts) != len(prompts):
+    if not isinstance(texts, Tensor) or texts.dtype != torch.long or texts.ndim != 2 or len(texts) != len(prompts):
         return 0.0
     if not torch.equal(texts[:, :PROMPT], prompts):
         return 0.0
