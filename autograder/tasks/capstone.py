@@ -193,6 +193,10 @@ def budget_batches(student: Student, given: Given) -> Iterator[Case]:
         batches = student.budget_batches(supply, batch_size)
         heard = student.fixture("Listener").call("hear", batches, 50)
         yield case(name, heard, dealt(texts, tokens, batch_size), subject="what it yields")
+    supply = student.fixture("text_supply", given.integers(0, 90, 30, 6), 80)
+    heard = student.fixture("Listener").call("hear", student.budget_batches(supply, 4), 1)
+    spent = heard if heard.failure else supply.call("report")
+    yield case("drawn when asked for", spent, (56, [4]), subject="what was drawn when one batch had been asked for")
 
 
 budget_batches.hints(
@@ -252,19 +256,22 @@ def text_by_text(supply, batch_size):
         yield from supply.draw(min(batch_size, supply.left // supply.length))
 
 
+@budget_batches.misconception(
+    "Everything is drawn before the first batch is handed out: with `yield` in the loop a batch is drawn when it is "
+    "asked for, and `supply.left` tells how far the training is."
+)
+def a_list(supply, batch_size):
+    batches = []
+    while supply.left >= supply.length:
+        batches.append(supply.draw(min(batch_size, supply.left // supply.length)))
+    return batches
+
+
 @budget_batches.alternative
 def by_division(supply, batch_size):
     whole, rest = divmod(supply.left // supply.length, batch_size)
     for count in [batch_size] * whole + [rest] * (rest > 0):
         yield supply.draw(count)
-
-
-@budget_batches.alternative
-def a_list(supply, batch_size=16):
-    batches = []
-    while supply.left >= supply.length:
-        batches.append(supply.draw(min(batch_size, supply.left // supply.length)))
-    return batches
 
 
 @budget_batches.alternative
