@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -171,6 +172,11 @@ def by_place(model):
     return total.item()
 
 
+def listener(student: Student) -> Answer:
+    """What hears the batches; what goes wrong as they come is the student's function's doing."""
+    return replace(student.fixture("Listener"), subject="budget_batches")
+
+
 def dealt(texts: Tensor, tokens: int, batch_size: int) -> list[Tensor]:
     """The batches that a budget buys."""
     affordable = texts[: tokens // texts.shape[1]]
@@ -191,10 +197,10 @@ def budget_batches(student: Student, given: Given) -> Iterator[Case]:
         texts = given.integers(0, 90, tokens // T + 30, T)
         supply = student.fixture("text_supply", texts, tokens)
         batches = student.budget_batches(supply, batch_size)
-        heard = student.fixture("Listener").call("hear", batches, 50)
+        heard = listener(student).call("hear", batches, 50)
         yield case(name, heard, dealt(texts, tokens, batch_size), subject="what it yields")
     supply = student.fixture("text_supply", given.integers(0, 90, 30, 6), 80)
-    heard = student.fixture("Listener").call("hear", student.budget_batches(supply, 4), 1)
+    heard = listener(student).call("hear", student.budget_batches(supply, 4), 1)
     spent = heard if heard.failure else supply.call("report")
     yield case("drawn when asked for", spent, (56, [4]), subject="what was drawn when one batch had been asked for")
 
@@ -369,6 +375,10 @@ LEARNED_BY_HEART = 2.5
 """Nats a word, after forty steps on eight texts; guessing has 4.9."""
 
 
+GUESSING = 6.0
+"""Nats a word: a new model knows nothing, and should not be surer than that."""
+
+
 @task("language_model", asks="LanguageModel", seconds=20)
 def language_model(student: Student, given: Given) -> Iterator[Case]:
     """Logits for every next word, from the words before it and not from those behind, within the budget."""
@@ -438,6 +448,13 @@ def language_model(student: Student, given: Given) -> Iterator[Case]:
         measures="the change of a text's logits by the other texts of the batch",
     )
     losses = logits if logits.failure else learner.call("learn", student.LanguageModel(V), ids, 40, 0.01)
+    yield case(
+        "before it learns",
+        losses,
+        measure=lambda value: value[0],
+        at_most=GUESSING,
+        measures="the loss of a new model, which is 4.95 where all words are as likely as each other,",
+    )
     yield case(
         "eight texts by heart",
         losses,
@@ -556,6 +573,13 @@ language_model.misconception_patch(
         and ahead(evidence.get("another end"), evidence.get("logits")) <= 1e-4
         and 1e-4 < apart(evidence.get("in other company"), head(evidence.get("logits"), 3)) < math.inf
     ),
+)
+language_model.misconception_patch(
+    "drawn_large",
+    "A new model is sure of what it cannot know yet, and has to unlearn it first: the table of words scores them, too, "
+    "so draw it small, with a standard deviation of about 0.05.",
+    ("std=0.05", "std=1.0"),
+    probe=lambda evidence: GUESSING < evidence.measured.get("before it learns", 0.0) < math.inf,
 )
 LAYERS = "self.layers = nn.ModuleList([Layer(D, num_heads=2)])"
 language_model.alternative_patch(
@@ -702,8 +726,9 @@ pretrain.misconception_patch(
 )
 pretrain.misconception_patch(
     "never_moves",
-    "The model is as far from the text as it was at the beginning: is `optimizer.step()` there, behind `backward()`, "
-    "and does the optimizer have the parameters of this `model`?",
+    "The model is as far from the text as it was at the beginning: is there an `optimizer.step()` behind "
+    "`zero_grad()` and `backward()`, with a rate that is not 0, and does the optimizer have the parameters of this "
+    "`model`?",
     (STEPS, ""),
     probe=lambda evidence: (
         well_fed(evidence)
@@ -752,9 +777,9 @@ def fine_tune(student: Student, given: Given) -> Iterator[Case]:
     classifier = trained.model if trained.model.failure else student.fine_tune(trained.model, here.labeled, here.labels)
     if not classifier.failure:
         classifier.call("eval")  # what is no module has no modes
-    yield over_budget(classifier if classifier.failure else trained.weights)
-    told = "" if trained.within else ", which counts only within the budget,"
     known, secret = classifier(here.labeled), classifier(here.secret)
+    yield over_budget(known if known.failure else trained.weights)
+    told = "" if trained.within else ", which counts only within the budget,"
     yield case(
         "the eight reports themselves",
         known,
@@ -975,6 +1000,25 @@ def different(texts: Tensor, topic_of: Tensor) -> float:
     return float(len(words[topic_of[words] >= 0].unique()))
 
 
+def words_written(evidence: Evidence) -> Tensor | None:
+    """What was written where there was one way on; None if that is no such text."""
+    texts = evidence.get("one way on")
+    right = isinstance(texts, Tensor) and texts.shape == (7, PROMPT + WRITTEN)
+    return texts[:, PROMPT:] if right else None
+
+
+def repeats_itself(evidence: Evidence) -> bool:
+    """Whether each text goes on with one word over and over."""
+    words = words_written(evidence)
+    return words is not None and bool((words == words[:, :1]).all())
+
+
+def hangs_on_nothing(evidence: Evidence) -> bool:
+    """Whether all texts go on with the same words."""
+    words = words_written(evidence)
+    return words is not None and bool((words == words[:1]).all())
+
+
 write_on.hints(
     "In a loop: read what is there, take the logits at the last position, draw the next word of their softmax with "
     "`torch.multinomial(…, 1, generator=generator)`, and append it with `torch.cat`.",
@@ -1030,11 +1074,13 @@ write_on.misconception_patch(
     "The model is shown the prompt again and again, and never what it has written: read `ids`, to which the new word "
     "was appended.",
     ("model(ids)", "model(prompts)"),
-    probe=lambda evidence: (
-        isinstance(evidence.get("one way on"), Tensor)
-        and evidence["one way on"].shape == (7, PROMPT + WRITTEN)
-        and bool((evidence["one way on"][:, PROMPT:] == evidence["one way on"][:, PROMPT : PROMPT + 1]).all())
-    ),
+    probe=lambda evidence: repeats_itself(evidence) and not hangs_on_nothing(evidence),
+)
+write_on.misconception_patch(
+    "reads_the_first_position",
+    "The same words stand behind all prompts: what comes next is said by the logits at the last position, [:, -1].",
+    ("[:, -1]", "[:, 0]"),
+    probe=lambda evidence: hangs_on_nothing(evidence),
 )
 write_on.alternative_patch(
     "the_best_twenty",

@@ -129,6 +129,8 @@ class Listener:
 
     def hear(self, batches: Any, most: int) -> list[Any]:
         """The first so many things that come."""
+        if batches is None:
+            raise TypeError("it returned None where something to go over was needed: is there a `yield` in it?")
         return list(islice(batches, most))
 
 
