@@ -1003,8 +1003,9 @@ def different(texts: Tensor, topic_of: Tensor) -> float:
 def words_written(evidence: Evidence) -> Tensor | None:
     """What was written where there was one way on; None if that is no such text."""
     texts = evidence.get("one way on")
-    right = isinstance(texts, Tensor) and texts.shape == (7, PROMPT + WRITTEN)
-    return texts[:, PROMPT:] if right else None
+    if isinstance(texts, Tensor) and texts.shape == (7, PROMPT + WRITTEN):
+        return texts[:, PROMPT:]
+    return None
 
 
 def repeats_itself(evidence: Evidence) -> bool:
