@@ -18,6 +18,7 @@ from autograder.checking.tasks import Task, case
 from autograder.checking.verdict import CaseVerdict, TaskVerdict, Verdict
 from autograder.course import Assignment, Course, CourseError
 from autograder.grading.leaderboard import MAX_ALIAS, alias, leaderboard, write_leaderboard
+from autograder.grading.release import release
 from autograder.grading.store import keep_verdict
 
 NAME = "11-capstone"
@@ -164,3 +165,11 @@ def test_a_verdict_keeps_what_was_measured_and_reads_what_was_kept_without_it() 
         assert Verdict.from_json(record).tasks["measured"].cases[0].measured is None
     assert "12,345; at most 10" in measured(12_345.0).message
     assert measured(math.inf).cases[0].measured is None
+
+
+def test_the_line_that_the_worked_notebook_wrote_is_not_handed_out(course: Course, capstone: Assignment) -> None:
+    (capstone.solution_path.parent / "leaderboard.csv").write_text("name\n")
+    (capstone.solution_path.parent / "figure.txt").write_text("goes with the notebook")
+    release(course, capstone)
+    names = {path.name for path in capstone.release_path.parent.iterdir()}
+    assert names == {"capstone.ipynb", "figure.txt"}
