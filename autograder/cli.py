@@ -26,6 +26,7 @@ from autograder.tables import (
     MARKS,
     print_comparison,
     print_graded,
+    print_leaderboard,
     print_races,
     print_scale,
     race_line,
@@ -421,6 +422,33 @@ def _list_some(heading: str, names: list[str], most: int = 8) -> None:
     if names:
         more = f" and {len(names) - most} more (--json lists all)" if len(names) > most else ""
         out.print(f"{heading}: {', '.join(names[:most])}{more}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def leaderboard(
+    name: Annotated[str, typer.Argument(metavar="ASSIGNMENT", help="One that measures, such as 11-capstone.")],
+    course: CourseOption = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A CSV file; by default in the course's exports/.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Rank a graded class by what was measured, and write the list. Students are shown by the alias they chose."""
+    from dataclasses import asdict
+
+    from autograder.grading.leaderboard import columns, write_leaderboard
+    from autograder.grading.leaderboard import leaderboard as rank_all
+
+    opened = _course(course)
+    assignment = opened.assignment(name)
+    with err.status("Reading verdicts ..."):
+        lines = rank_all(opened, assignment)
+        path = write_leaderboard(opened, assignment, lines, output)
+    if as_json:
+        _print_json({"assignment": name, "file": str(path), "lines": [asdict(line) for line in lines]})
+        return
+    print_leaderboard(out, name, lines, columns(assignment))
+    out.print(f"Written to {shown_path(path)}", highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """What a grading run prints for an instructor: students, points, mistakes, changes; and what a benchmark prints."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +10,10 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from autograder.checking.tasks import Ranked
     from autograder.grading.enter import Change
     from autograder.grading.grade import Graded
+    from autograder.grading.leaderboard import Line
     from autograder.grading.summary import Summary
 
 MARKS = {
@@ -105,6 +107,23 @@ def print_mistakes(out: Console, summary: "Summary") -> None:
     for mistake in summary.mistakes[:MOST_MISTAKES]:
         table.add_row(str(mistake.students), mistake.task, escape(mistake.sentence))
     out.print(table)
+
+
+def print_leaderboard(out: Console, name: str, lines: Sequence["Line"], board: Mapping[str, "Ranked"]) -> None:
+    """Who reached what, the best first; those who have no number to be ranked by stand at the end."""
+    table = Table(title=f"{name}: leaderboard", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("rank", justify="right", no_wrap=True)
+    table.add_column("name", overflow="fold")
+    for column in board:
+        table.add_column(column, justify="right", no_wrap=True)
+    for line in lines:
+        numbers = [_measured(line.numbers[column], ranked.digits) for column, ranked in board.items()]
+        table.add_row("" if line.rank is None else str(line.rank), escape(line.name), *numbers)
+    out.print(table)
+
+
+def _measured(value: float | None, digits: int) -> str:
+    return "[dim]–[/]" if value is None else f"{value:,.{digits}f}"
 
 
 def print_changes(out: Console, changes: Sequence["Change"], dry_run: bool) -> None:

@@ -5,6 +5,7 @@ shape, dtype, NaN, an input changed in place, then the known misconception whose
 """
 
 import importlib
+import math
 import time
 import traceback
 import warnings
@@ -19,7 +20,7 @@ from autograder.checking.compare import Difference, difference, is_equal
 from autograder.checking.given import HOME_SEED, Given
 from autograder.checking.recorded import Replayed, needs_solution, replayed
 from autograder.checking.student import Failure, LocalTransport, Student, Transport
-from autograder.checking.tasks import Case, Task, Variant
+from autograder.checking.tasks import Case, Evidence, Task, Variant
 from autograder.checking.verdict import CaseVerdict, Status, TaskVerdict
 from autograder.checking.worked import Worked, variant_namespace
 
@@ -35,6 +36,7 @@ class Outcome:
     failure: Failure | None
     difference: Difference | None
     changed: tuple[str, ...]
+    measured: float | None = None
 
     @property
     def passed(self) -> bool:
@@ -103,28 +105,36 @@ def _look(cases: list[Case]) -> list[Outcome]:
     for case in cases:
         got = case.got
         found: Difference | None = None
-        if not got.failure:
-            compared = case.measure is None
-            found = difference(got.value, case.expected, case.naming, case.tolerance) if compared else _measured(case)
+        measured: float | None = None
+        if not got.failure and case.measure is None:
+            found = difference(got.value, case.expected, case.naming, case.tolerance)
+        elif not got.failure:
+            measured, found = _measured(case)
         changed = got.changed if not got.failure and not (charged and not found) else ()
         charged = charged or bool(changed and not found)
-        outcomes.append(Outcome(case, got.failure, found, changed))
+        outcomes.append(Outcome(case, got.failure, found, changed, measured))
     return outcomes
 
 
-def _measured(case: Case) -> Difference | None:
-    """Whether a number made of the answer lies where it must."""
+def _measured(case: Case) -> tuple[float | None, Difference | None]:
+    """The number made of the answer, and whether it lies where it must."""
     if case.expected is not None:
         unlike = difference(case.got.value, case.expected, case.naming, allowed=float("inf"))
         if unlike:
-            return unlike
+            return None, unlike
     assert case.measure is not None
     reached, it = float(case.measure(case.got.value)), case.measures[:1].upper() + case.measures[1:]
+    found: Difference | None = None
     if case.at_least is not None and not reached >= case.at_least:
-        return Difference("value", f"{it} reaches {reached:.4g}; at least {case.at_least:.4g} is needed.")
-    if case.at_most is not None and not reached <= case.at_most:
-        return Difference("value", f"{it} comes to {reached:.4g}; at most {case.at_most:.4g} is allowed.")
-    return None
+        found = Difference("value", f"{it} reaches {_said(reached)}; at least {_said(case.at_least)} is needed.")
+    elif case.at_most is not None and not reached <= case.at_most:
+        found = Difference("value", f"{it} comes to {_said(reached)}; at most {_said(case.at_most)} is allowed.")
+    return reached, found
+
+
+def _said(number: float) -> str:
+    """A number in a sentence; one that counts something is written out."""
+    return f"{number:,.0f}" if 1e4 <= number < 1e15 and float(number).is_integer() else f"{number:.4g}"
 
 
 def _explain(task: Task, outcomes: list[Outcome], seed: bytes, worked: Worked | None) -> dict[int, Variant]:
@@ -133,7 +143,10 @@ def _explain(task: Task, outcomes: list[Outcome], seed: bytes, worked: Worked | 
     observed = {i for i in failed if outcomes[i].failure is None}
     if not any(outcomes[i].case.weight and _says_something(outcomes[i].failure) for i in failed):
         return {}
-    evidence = {o.case.name: None if o.failure else o.case.got.value for o in outcomes}
+    evidence = Evidence(
+        {o.case.name: None if o.failure else o.case.got.value for o in outcomes},
+        {o.case.name: o.measured for o in outcomes if o.measured is not None},
+    )
     explained: dict[int, Variant] = {}
     ranked: list[tuple[int, Variant, set[int]]] = []
     for variant in task.misconceptions:
@@ -227,8 +240,9 @@ def variant_outcomes(task: Task, variant: Variant, seed: bytes, worked: Worked |
 def _put(outcome: Outcome, variant: Variant | None, reveal: bool) -> CaseVerdict:
     """A case in words."""
     case = outcome.case
+    measured = outcome.measured if outcome.measured is not None and math.isfinite(outcome.measured) else None
     if outcome.passed:
-        return CaseVerdict(case.name, True, case.weight)
+        return CaseVerdict(case.name, True, case.weight, measured=measured)
     sentences: list[str] = []
     detail = ""
     if outcome.failure:
@@ -242,7 +256,7 @@ def _put(outcome: Outcome, variant: Variant | None, reveal: bool) -> CaseVerdict
         detail = outcome.difference.detail
     name, sentence = (variant.name, variant.sentence) if variant else (None, "")
     message = " ".join(filter(None, [*sentences, sentence]))
-    return CaseVerdict(case.name, False, case.weight, message, name, sentence, detail)
+    return CaseVerdict(case.name, False, case.weight, message, name, sentence, detail, measured)
 
 
 _FAILURES: dict[str, Callable[[Failure], str]] = {

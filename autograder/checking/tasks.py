@@ -15,7 +15,7 @@ import ast
 import importlib
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -32,12 +32,37 @@ M = TypeVar("M", bound=nn.Module)
 ORDINARY_SECONDS = 10.0
 """How long a call of the student's code may take where nothing is trained."""
 
-Evidence = dict[str, Any]
-"""The value that each case got, by the case's name; a failed case has None."""
+
+class Evidence(dict[str, Any]):
+    """What the cases saw: the value that each got, by the case's name; a failed case has None.
+
+    Args:
+        values: by the case's name.
+        measured: the number that a case made of its value, by the case's name, for those that made one.
+    """
+
+    def __init__(self, values: Mapping[str, Any], measured: Mapping[str, float] | None = None) -> None:
+        super().__init__(values)
+        self.measured = dict(measured or {})
 
 
 class TaskError(Exception):
     """A mistake in a task, which is ours and never the student's."""
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A number that a leaderboard shows: what a case of a task has measured. A module of tasks lists its own as BOARD.
+
+    Attributes:
+        smaller_is_better: as of a perplexity.
+        digits: behind the point.
+    """
+
+    task: str
+    case: str
+    smaller_is_better: bool
+    digits: int
 
 
 @dataclass(frozen=True)
@@ -153,6 +178,7 @@ class Task:
         asks: the name of the notebook that variants replace.
         seconds: how long one call of the student's code may take.
         survivors: mutants of the solution that are not wrong: the changed line, and the reason.
+        needs: other names of the notebook that the task calls, beside those that the answer uses.
     """
 
     id: str
@@ -163,6 +189,7 @@ class Task:
     alternatives: list[Variant] = field(default_factory=list)
     hint_texts: tuple[str, ...] = ()
     survivors: dict[str, str] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
 
     @property
     def trains(self) -> bool:
@@ -229,17 +256,20 @@ def _renamed_source(make: Any, name: str) -> str:
 _tasks: dict[str, dict[str, Task]] = {}
 
 
-def task(id: str, *, asks: str | None = None, seconds: float = ORDINARY_SECONDS) -> Callable[[Body], Task]:
+def task(
+    id: str, *, asks: str | None = None, seconds: float = ORDINARY_SECONDS, needs: tuple[str, ...] = ()
+) -> Callable[[Body], Task]:
     """Define a task.
 
     Args:
         id: its nbgrader ``grade_id``.
         asks: the function or class that the student writes, if it is not called like the task.
         seconds: how long one call of the student's code may take.
+        needs: what else of the notebook the task calls: a model that an earlier task asked for, say.
     """
 
     def define(body: Body) -> Task:
-        defined = Task(id, asks or id, body, seconds)
+        defined = Task(id, asks or id, body, seconds, needs=needs)
         _tasks.setdefault(body.__module__, {})[id] = defined
         return defined
 

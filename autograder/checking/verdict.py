@@ -18,6 +18,7 @@ class CaseVerdict:
         misconception: name of the known wrong answer that this one equals, if any.
         sentence: what is said about that, which ``message`` holds too.
         detail: what was got and what was expected; only ever filled at home.
+        measured: the number that was made of the answer, where one was; such as a perplexity.
     """
 
     name: str
@@ -27,6 +28,7 @@ class CaseVerdict:
     misconception: str | None = None
     sentence: str = ""
     detail: str = ""
+    measured: float | None = None
 
 
 @dataclass(frozen=True)

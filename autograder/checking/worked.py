@@ -76,7 +76,7 @@ class Worked:
         graded = self.graded(task)
         code = [i for i, c in enumerate(self.assignment.solution.cells[: graded.index]) if c.cell_type == "code"]
         needed: set[int] = set(graded.answers)
-        wanted = set(names_used(answer)).union(*(names_used(self._source(i)) for i in needed))
+        wanted = {*task.needs, *names_used(answer)}.union(*(names_used(self._source(i)) for i in needed))
         for index in reversed(code):
             source = self._source(index)
             if index in needed or (names_defined(source) & wanted and not _calls_ours(source)):

@@ -23,12 +23,18 @@ AUTOGRADE = [
     "nbgrader.preprocessors.AssignLatePenalties",
 ]
 """nbgrader's, without a second check of the metadata: nothing behind the first one touches them."""
+NBGRADERS_IGNORED = (".ipynb_checkpoints", "*.pyc", "__pycache__", "feedback")
+WRITTEN_BY_NOTEBOOKS = ("leaderboard.csv",)
+"""Files that a notebook writes beside itself and that are not handed out with it."""
+
 TEMPLATES = Path(__file__).parent / "jupyter"
 """A Jupyter data folder with our parts of nbgrader's page templates."""
 
 
 def configure(config: Config) -> None:
     """Let nbgrader grade by our verdicts, and its feedback pages load nothing from another host."""
+    ignored = config.CourseDirectory.get("ignore", NBGRADERS_IGNORED)
+    config.CourseDirectory.ignore = [*ignored, *(name for name in WRITTEN_BY_NOTEBOOKS if name not in ignored)]
     config.Autograde.sanitize_preprocessors = SANITIZE
     config.Autograde.autograde_preprocessors = AUTOGRADE
     config.GenerateFeedback.exporter_class = "autograder.grading.feedback.FeedbackExporter"

@@ -6,6 +6,7 @@ a student may read it, and no answer is in it.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from types import SimpleNamespace
 from typing import Any
 
@@ -112,6 +113,74 @@ class TrainingBatches:
             self.steps_taken += 1
             self.tokens_taken += batch[0].numel()
             yield batch
+
+
+@fixture
+def text_supply(texts: Tensor, tokens: int) -> Any:
+    """A supply of texts within a budget of tokens; there is nothing behind what the budget buys."""
+    from autograder.data.generated.supply import TextSupply  # what few tasks need, no process should wait for
+
+    return TextSupply(texts[: tokens // texts.shape[1]].clone(), tokens)
+
+
+@fixture
+class Listener:
+    """Hears what comes from something that is gone over with ``for``, which cannot travel itself."""
+
+    def hear(self, batches: Any, most: int) -> list[Any]:
+        """The first so many things that come."""
+        if batches is None:
+            raise TypeError("it returned None where something to go over was needed: is there a `yield` in it?")
+        return list(islice(batches, most))
+
+
+@fixture
+class Rehearsal:
+    """Lets a language model learn a few texts by heart, to see whether it can learn at all."""
+
+    def twice(self, model: nn.Module, ids: Tensor) -> list[Any]:
+        """What a model says of the same texts, two times."""
+        return [model(ids), model(ids)]
+
+    def learn(self, model: nn.Module, ids: Tensor, steps: int, learning_rate: float) -> list[float]:
+        """The loss before the first step and after the last.
+
+        Args:
+            model: from ids (B, T) to logits (B, T, V).
+            ids: (B, T).
+        """
+
+        def loss() -> Tensor:
+            return nn.functional.cross_entropy(model(ids)[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
+
+        optimizer = torch.optim.AdamW(model.parameters(), learning_rate)
+        first = loss()
+        for _ in range(steps):
+            step = loss()
+            optimizer.zero_grad()
+            step.backward()
+            optimizer.step()
+        return [first.item(), loss().item()]
+
+
+@fixture
+class KeptNumbers(nn.Module):
+    """A model to be counted: parts that are shared, frozen, kept as buffers, and nested.
+
+    Args:
+        vocab_size: V. width: D. table: (rows, columns) of a buffer. shared: whether one table embeds and scores.
+    """
+
+    def __init__(self, vocab_size: int, width: int, table: Sequence[int], shared: bool) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, width)
+        self.body = nn.Sequential(nn.Linear(width, width + 3), nn.Tanh(), nn.Linear(width + 3, width))
+        self.norm = nn.LayerNorm(width)
+        self.output = nn.Linear(width, vocab_size, bias=False)
+        if shared:
+            self.output.weight = self.embedding.weight
+        self.norm.weight.requires_grad_(False)
+        self.register_buffer("table", torch.zeros(*table))
 
 
 @fixture
