@@ -1863,7 +1863,7 @@ def train_gpt(student: Student, given: Given) -> Iterator[Case]:
     changed[:, PROMPT:] = here.secret[15:30, PROMPT:]
 
     def sees_ahead(logits: torch.Tensor) -> float:
-        return float((logits - calm.value)[:, : PROMPT - 1].abs().max()) if same_shape(logits, calm.value) else 1.0
+        return float((logits - calm.value)[:, :PROMPT].abs().max()) if same_shape(logits, calm.value) else 1.0
 
     told = "the change of a prediction by what comes later"
     another = reached if reached.failure else theirs(changed)
