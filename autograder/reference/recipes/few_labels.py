@@ -411,7 +411,8 @@ def curves(rows: Sequence[Row]) -> dict[tuple[str, str, str], dict[int, list[flo
     for row in rows:
         if row["part"] == "validation":
             who = row["task"], row["learner"], row["way"]
-            best[who] = max(best.get(who, (-1.0, 0.0)), (row["score"], row["rate"]))
+            if who not in best or row["score"] > best[who][0]:  # of equals the first, as in compete
+                best[who] = (row["score"], row["rate"])
     counters: dict[str, tuple[float, str]] = {}
     for (task, learner, way), (score, _) in best.items():
         if way == "counting":
