@@ -420,6 +420,7 @@ def test_a_page_works_and_is_accessible(browser, origins, name: str, width: int,
     assert not [url for url in requests if not url.startswith(allowed)]
     if origin == "file":
         assert not barriers(page, HANGS_ON_SIZE_AND_COLOR if theme == "dark" else None)
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "with everything opened"
     context.close()
 
 
