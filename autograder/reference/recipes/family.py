@@ -206,16 +206,22 @@ class Recipe:
             ]
         return sum(losses) / count
 
-    def pretrain(self, name: str, folder: Path, training: TrainingConfig) -> dict[str, Any]:
-        """Train one of the three and keep it in the folder; returns what there is to say about it."""
+    def begin(self, name: str, seed: int) -> tuple[nn.Module, Callable[[int], Tensor]]:
+        """One of the three with the weights that a seed gives it, and its loss at each step of a training."""
         kind = KINDS[name]
-        torch.manual_seed(training.seed)
+        torch.manual_seed(seed)
         model = kind.make(self.sizes)
-        pieces = ShuffledChunks(self.tokens["train"], BATCH, CONTEXT, training.seed)
+        pieces = ShuffledChunks(self.tokens["train"], BATCH, CONTEXT, seed)
 
         def loss_of_step(step: int) -> Tensor:
             ids, _ = pieces.batch(step)
-            return kind.loss(model, ids, step_seed(training.seed, step), self)
+            return kind.loss(model, ids, step_seed(seed, step), self)
+
+        return model, loss_of_step
+
+    def pretrain(self, name: str, folder: Path, training: TrainingConfig) -> dict[str, Any]:
+        """Train one of the three and keep it in the folder; returns what there is to say about it."""
+        model, loss_of_step = self.begin(name, training.seed)
 
         def evaluate() -> dict[str, float]:
             return {"loss": self.held_out(name, model, "validation")}

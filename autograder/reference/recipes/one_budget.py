@@ -15,15 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import nn
 from tqdm.auto import tqdm
 
-from autograder.data.batches import ShuffledChunks
 from autograder.reference.pretrained import FOLDER
 from autograder.reference.recipes.cloze import compare
-from autograder.reference.recipes.family import BATCH, CONTEXT, KINDS, TRAINING, Recipe
+from autograder.reference.recipes.family import KINDS, TRAINING, Recipe
 from autograder.reference.recipes.run_log import RunLog
-from autograder.reference.training import step_seed, train
+from autograder.reference.training import train
 
 LOG = Path(__file__).with_suffix(".csv")
 COLUMNS = ("model", "seed", "steps", "way", "nats", "right", "seconds")
@@ -45,20 +43,10 @@ def run(name: str, seed: int, recipe: Recipe, steps: int, folder: Path | None = 
         for each way to ask it: the way, nats a hidden word, the share of right answers, and the seconds of it all.
     """
     began = time.perf_counter()
-    kind = KINDS[name]
-    torch.manual_seed(seed)
-    model: nn.Module = kind.make(recipe.sizes)
-    chunks = ShuffledChunks(recipe.tokens["train"], BATCH, CONTEXT, seed)
-    training = replace(
-        TRAINING, steps=steps, learning_rate=kind.learning_rate, evaluate_every=0, checkpoint_every=50, seed=seed
-    )
-    train(
-        model,
-        lambda step: kind.loss(model, chunks.batch(step)[0], step_seed(seed, step), recipe),
-        training,
-        folder=folder,
-        name=f"{name}-{seed}-{steps}",
-    )
+    model, loss_of_step = recipe.begin(name, seed)
+    rate = KINDS[name].learning_rate
+    training = replace(TRAINING, steps=steps, learning_rate=rate, evaluate_every=0, checkpoint_every=50, seed=seed)
+    train(model, loss_of_step, training, folder=folder, name=f"{name}-{seed}-{steps}")
     found = compare({name: model}, recipe)
     seconds = round(time.perf_counter() - began, 1)
     return [(way, score["nats"], score["right"], seconds) for way, score in found.items() if way != "single words"]
