@@ -387,25 +387,17 @@ def language_model(student: Student, given: Given) -> Iterator[Case]:
     yield over_budget(model.call("state_dict"))
     model.call("eval")
     logits = model(ids)
-    yield case(
-        "logits",
-        logits,
-        torch.zeros(8, REPORT_LENGTH, V),
-        axes="B T V",
-        measure=no_shares,
-        at_least=1,
-        measures="the share of positions whose logits are not probabilities",
-    )
     small, few = some_texts(given, 5, 3, 31), student.LanguageModel(31)
-    yield case(
-        "another vocabulary",
-        few(small),
-        torch.zeros(5, 3, 31),
-        axes="B T V",
-        measure=no_shares,
-        at_least=1,
-        measures="the share of positions whose logits are not probabilities",
-    )
+    for name, answer, texts, vocab_size in (("logits", logits, ids, V), ("another vocabulary", few(small), small, 31)):
+        yield case(
+            name,
+            answer,
+            torch.zeros(*texts.shape, vocab_size),
+            axes="B T V",
+            measure=no_shares,
+            at_least=1,
+            measures="the share of positions whose logits are not probabilities",
+        )
     yield case("START alone", model(ids[:, :1]), torch.zeros(8, 1, V), axes="B T V", measure=lambda _: 1.0)
 
     shape = torch.zeros(8, REPORT_LENGTH, V)
