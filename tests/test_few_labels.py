@@ -332,6 +332,7 @@ def test_a_curve_is_that_of_the_setting_and_of_the_way_of_counting_that_were_bes
             "labels": 20,
             "seed": seed,
             "rate": rate,
+            "steps": 0 if way == "counting" else few_labels.STEPS[20],
             "part": part,
             "score": score,
         }

@@ -376,24 +376,8 @@ def compete(task: Task, learners: Iterable[Learner], results: Results) -> None:
                     bar.update()
 
 
-def table(rows: Sequence[Row]) -> str:
-    """Mean and standard deviation over the seeds, a line for each learner and way."""
-    lines = []
-    for task in dict.fromkeys(row["task"] for row in rows):
-        tested = [row for row in rows if row["task"] == task and row["part"] == "test"]
-        counts = sorted({row["labels"] for row in tested})
-        lines.append(f"{task:33}" + "".join(f"{count:>15}" for count in counts))
-        for learner, way in dict.fromkeys((row["learner"], row["way"]) for row in tested):
-            cells = []
-            for count in counts:
-                scores = [
-                    row["score"]
-                    for row in tested
-                    if (row["learner"], row["way"], row["labels"]) == (learner, way, count)
-                ]
-                cells.append(f"{np.mean(scores):9.3f} ±{np.std(scores, ddof=1) if len(scores) > 1 else 0:.3f}")
-            lines.append(f"{learner + ', ' + way:33}" + "".join(f"{cell:>15}" for cell in cells))
-    return "\n".join(lines)
+Curve = dict[int, list[float]]
+"""For each number of labels a score of each seed."""
 
 
 def read_rows(path: Path = LOG) -> list[Row]:
@@ -401,33 +385,63 @@ def read_rows(path: Path = LOG) -> list[Row]:
     return Results(path).rows
 
 
-def curves(rows: Sequence[Row]) -> dict[tuple[str, str, str], dict[int, list[float]]]:
-    """What was reached in the test, by task, learner and way: for each number of labels a score of each seed.
+def chosen(rows: Sequence[Row]) -> dict[tuple[str, str, str], Row]:
+    """By task, learner and way the row of the setting that is best on validation; of equals the first."""
+    best: dict[tuple[str, str, str], Row] = {}
+    for row in rows:
+        who = row["task"], row["learner"], row["way"]
+        if row["part"] == "validation" and (who not in best or row["score"] > best[who]["score"]):
+            best[who] = row
+    return best
 
-    Each at the rate that was best on validation; rows of other rates, from a run with fewer to choose from, are left
-    out. Of several ways of counting, the one that is best on validation stands for all, as ("counting", "counting").
+
+def tested(rows: Sequence[Row]) -> dict[tuple[str, str, str], Curve]:
+    """What was reached in the test, by task, learner and way, each at the setting that is best on validation.
+
+    Rows of other settings, from a run with fewer to choose from, are left out.
     """
-    best: dict[tuple[str, str, str], tuple[float, float]] = {}  # score on validation, and the rate that had it
+    best = {who: setting_of(row) for who, row in chosen(rows).items()}
+    found: dict[tuple[str, str, str], Curve] = {}
     for row in rows:
-        if row["part"] == "validation":
-            who = row["task"], row["learner"], row["way"]
-            if who not in best or row["score"] > best[who][0]:  # of equals the first, as in compete
-                best[who] = (row["score"], row["rate"])
-    counters: dict[str, tuple[float, str]] = {}
-    for (task, learner, way), (score, _) in best.items():
-        if way == "counting":
-            counters[task] = max(counters.get(task, (-1.0, "")), (score, learner))
-    found: dict[tuple[str, str, str], dict[int, list[float]]] = {}
-    for row in rows:
-        task, learner, way = row["task"], row["learner"], row["way"]
-        if row["part"] != "test" or row["rate"] != best[task, learner, way][1]:
-            continue
-        if way == "counting":
-            if learner != counters[task][1]:
-                continue
-            learner = "counting"
-        found.setdefault((task, learner, way), {}).setdefault(row["labels"], []).append(row["score"])
+        who = row["task"], row["learner"], row["way"]
+        if row["part"] == "test" and setting_of(row) == best[who]:
+            found.setdefault(who, {}).setdefault(row["labels"], []).append(row["score"])
     return found
+
+
+def setting_of(row: Row) -> Setting:
+    """What a row of the log was made with."""
+    return Setting(row["rate"], row["steps"] // STEPS[row["labels"]])
+
+
+def curves(rows: Sequence[Row]) -> dict[tuple[str, str, str], Curve]:
+    """As :func:`tested`, but the way of counting that is best on validation alone, as ("counting", "counting")."""
+    counters: dict[str, tuple[float, str]] = {}
+    for (task, learner, way), row in chosen(rows).items():
+        if way == "counting":
+            counters[task] = max(counters.get(task, (-1.0, "")), (row["score"], learner))
+    return {
+        (task, "counting" if way == "counting" else learner, way): curve
+        for (task, learner, way), curve in tested(rows).items()
+        if way != "counting" or learner == counters[task][1]
+    }
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Mean and standard deviation over the seeds, a line for each learner and way."""
+    lines = []
+    reached = tested(rows)
+    for task in dict.fromkeys(task for task, _, _ in reached):
+        of_task = {(learner, way): curve for (of, learner, way), curve in reached.items() if of == task}
+        counts = sorted({count for curve in of_task.values() for count in curve})
+        lines.append(f"{task:33}" + "".join(f"{count:>15}" for count in counts))
+        for (learner, way), curve in of_task.items():
+            cells = []
+            for count in counts:
+                scores = curve.get(count, [])
+                cells.append(f"{np.mean(scores):9.3f} ±{np.std(scores, ddof=1) if len(scores) > 1 else 0:.3f}")
+            lines.append(f"{learner + ', ' + way:33}" + "".join(f"{cell:>15}" for cell in cells))
+    return "\n".join(lines)
 
 
 def pretrain(corpus: Corpus, training: TrainingConfig, folder: Path) -> None:
