@@ -718,9 +718,9 @@ pretrain.misconception_patch(
 )
 pretrain.misconception_patch(
     "never_moves",
-    "The model is as far from the text as it was at the beginning: is there an `optimizer.step()` behind "
-    "`zero_grad()` and `backward()`, with a rate that is not 0, and does the optimizer have the parameters of this "
-    "`model`?",
+    "The model is as far from the text as it was at the beginning. Each batch needs `optimizer.zero_grad()`, without "
+    "which the old gradients pile up, then `backward()`, then `optimizer.step()`, with a rate that is not 0; and does "
+    "the optimizer have the parameters of this `model`?",
     (STEPS, ""),
     probe=lambda evidence: (
         well_fed(evidence)
@@ -841,8 +841,8 @@ fine_tune.misconception_patch(
 )
 fine_tune.misconception_patch(
     "never_learns",
-    "Not even the eight reports are learned: does the optimizer have the parameters of the new layer, and is there a "
-    "step behind each `backward()`?",
+    "Not even the eight reports are learned: does the optimizer have the parameters of the new layer, are the old "
+    "gradients taken away in each round, and is there a step behind each `backward()`?",
     (STEPS, ""),
     probe=lambda evidence: (
         not all_alike(evidence) and 0 <= evidence.measured.get("the eight reports themselves", 1.0) < 0.87
